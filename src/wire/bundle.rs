@@ -9,6 +9,7 @@ use crate::{
     },
     x509::{Certificate, cert::CertificateError},
 };
+use bytes::Bytes;
 
 /// A bundle that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,8 +21,5 @@ fn main() -> io::Result<()> {
     let files = protox::compile(ROOTS, ["proto"]).map_err(io::Error::other)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".")
-        .build_transport(true)
-        .compile_fds(files)
+    tonic_prost_build::configure().bytes(".").build_transport(true).compile_fds(files)
 }

@@ -1,1 +1,20 @@
-//! finial
+//! finial gives the workloads of a service mesh their SPIFFE identities: a server that signs, and on
+//! each node an agent that attests its callers and streams them their X.509-SVID and trust bundle.
+//!
+//! Layers, lowest first; an arrow only ever points downwards (`tests/it/architecture.rs` checks it):
+//! - L0 mechanics: [`runtime`] (clock, backoff, shutdown, tasks), [`x509`] (keys, certificates, CSRs)
+//! - L1 the SPIFFE domain: [`spiffe`] (ids, entries, SVIDs, bundles), [`config`], [`telemetry`]
+//! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS)
+//! - L3 the programs, which never import each other: [`agent`], [`server`]; above them [`dev`] and
+//!   [`cli`], which alone sees all
+//!
+//! The two paths to know before reading further:
+//! - an SDS request: `transport::accept` → `agent::serve` → `agent::workload` → `agent::cache` → wire
+//! - a rotation: `agent::renew` → `server::api::svid` → `server::ca` → `agent::cache` → every stream
+
+pub mod runtime;
+pub mod x509;
+
+pub mod spiffe;
+
+pub mod wire;

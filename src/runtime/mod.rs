@@ -1,0 +1,14 @@
+//! Mechanics that every program stands on: time, backoff, shutdown, tasks and published state.
+
+pub mod backoff;
+pub mod clock;
+pub mod publish;
+pub mod ready;
+pub mod shutdown;
+pub mod tasks;
+
+pub use backoff::Backoff;
+pub use clock::Clock;
+pub use publish::{Publisher, Reader};
+pub use shutdown::Shutdown;
+pub use tasks::TaskSet;

@@ -1,0 +1,138 @@
+//! Certificate signing requests (RFC 2986): made by agents, checked by the server.
+//!
+//! A request gives the server a public key and the proof that its sender holds the private one.
+//! Nothing else in it is believed (CVE-2021-27098).
+
+use super::{
+    cert,
+    issue::{self, RcgenSigner},
+    key::{KeyPair, PublicAlgorithm, PublicKey},
+    name::Name,
+};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
+use rcgen::{CertificateParams, SanType};
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
+
+/// A request that proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CsrError {
+    /// Not the DER of a PKCS#10 request.
+    #[error("malformed CSR: expected a DER-encoded PKCS#10 request")]
+    Malformed,
+    /// Larger than a request needs to be.
+    #[error("CSR of {0} bytes, expected at most {MAX_BYTES}")]
+    TooLarge(usize),
+    /// A key that must not be certified.
+    #[error("CSR key is not supported: expected P-256, P-384 or RSA with 2048 to 4096 bits")]
+    Key,
+    /// A signature algorithm that does not fit the key, or is not to be trusted.
+    #[error(
+        "CSR signature algorithm {0} is not accepted: expected ECDSA with SHA-256 (P-256) or \
+         SHA-384 (P-384), or RSA PKCS#1 v1.5 with SHA-256, SHA-384 or SHA-512"
+    )]
+    Algorithm(String),
+    /// The sender does not hold the private key.
+    #[error("failed to verify CSR signature: the sender does not hold the private key")]
+    Signature,
+    /// The request cannot be encoded or signed.
+    #[error("cannot make the CSR")]
+    Encode(#[source] rcgen::Error),
+}
+
+/// 16 KiB: SPIRE's agents send 300 bytes; a request of megabytes is an attack (B-CSR).
+const MAX_BYTES: usize = 16 * 1024;
+
+/// Makes a request for `key` with `uri` as the only subject alternative name when given.
+///
+/// # Errors
+/// When the request cannot be encoded or signed.
+pub fn create(key: &KeyPair, subject: &Name, uri: Option<&str>) -> Result<Vec<u8>, CsrError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = issue::distinguished_name(subject).map_err(CsrError::Encode)?;
+    if let Some(uri) = uri {
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(CsrError::Encode)?)];
+    }
+    let request = params.serialize_request(&RcgenSigner(key)).map_err(CsrError::Encode)?;
+    Ok(request.der().as_ref().to_vec())
+}
+
+/// Checks a request's proof of possession and gives the key to certify.
+///
+/// # Errors
+/// When it is malformed, its key or signature algorithm is not accepted, or the proof fails.
+pub fn verify(der: &[u8]) -> Result<PublicKey, CsrError> {
+    if der.len() > MAX_BYTES {
+        return Err(CsrError::TooLarge(der.len()));
+    }
+    let (rest, request) =
+        X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
+    if !rest.is_empty() || request.certification_request_info.version.0 != 0 {
+        return Err(CsrError::Malformed);
+    }
+    let info = &request.certification_request_info;
+    let key = cert::public_key(&info.subject_pki).ok_or(CsrError::Key)?;
+    if key.algorithm() == PublicAlgorithm::Rsa && !(256..=544).contains(&key.bits().len()) {
+        // PKCS#1 of 2048 to 4096 bits with the usual exponents is 270 to 526 bytes.
+        return Err(CsrError::Key);
+    }
+    let oid = request.signature_algorithm.algorithm.to_id_string();
+    let algorithm = verification(key.algorithm(), &oid).ok_or(CsrError::Algorithm(oid))?;
+    UnparsedPublicKey::new(algorithm, key.bits())
+        .verify(info.raw, request.signature_value.data.as_ref())
+        .map_err(|_| CsrError::Signature)?;
+    Ok(key)
+}
+
+/// The allow-list: which signature goes with which key. SHA-1 and MD5 are not in it.
+fn verification(key: PublicAlgorithm, oid: &str) -> Option<&'static dyn VerificationAlgorithm> {
+    match (key, oid) {
+        (PublicAlgorithm::EcP256, "1.2.840.10045.4.3.2") => Some(&ECDSA_P256_SHA256_ASN1),
+        (PublicAlgorithm::EcP384, "1.2.840.10045.4.3.3") => Some(&ECDSA_P384_SHA384_ASN1),
+        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.11") => Some(&RSA_PKCS1_2048_8192_SHA256),
+        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.12") => Some(&RSA_PKCS1_2048_8192_SHA384),
+        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.13") => Some(&RSA_PKCS1_2048_8192_SHA512),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::KeyType;
+
+    #[test]
+    fn a_request_of_each_key_type_verifies_and_yields_its_key() {
+        for key_type in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048] {
+            let key = KeyPair::generate(key_type).unwrap();
+            let der = create(&key, &Name::default(), Some("spiffe://example.org/w")).unwrap();
+            assert_eq!(&verify(&der).unwrap(), key.public_key(), "{key_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_signed_by_another_key_is_refused() {
+        let key = KeyPair::generate(KeyType::EcP256).unwrap();
+        let mut der = create(&key, &Name::default(), None).unwrap();
+        let last = der.last_mut().unwrap();
+        *last ^= 1;
+        assert!(matches!(verify(&der), Err(CsrError::Signature | CsrError::Malformed)));
+    }
+
+    #[test]
+    fn truncated_oversized_and_foreign_bytes_are_refused() {
+        let key = KeyPair::generate(KeyType::EcP256).unwrap();
+        let der = create(&key, &Name::default(), None).unwrap();
+        for end in 0..der.len() {
+            assert!(verify(&der[..end]).is_err(), "accepted {end} of {} bytes", der.len());
+        }
+        let mut trailing = der;
+        trailing.push(0);
+        assert!(matches!(verify(&trailing), Err(CsrError::Malformed)));
+        assert!(matches!(verify(&vec![0x30; 20_000]), Err(CsrError::TooLarge(20_000))));
+        assert!(matches!(verify(b"-----BEGIN CERTIFICATE REQUEST-----"), Err(CsrError::Malformed)));
+    }
+}

@@ -1,0 +1,13 @@
+//! Keys, certificates and signing requests as X.509 (RFC 5280) has them; knows nothing of SPIFFE.
+
+pub mod cert;
+pub mod chain;
+pub mod csr;
+pub mod issue;
+pub mod key;
+pub mod lint;
+pub mod name;
+pub mod pem;
+
+pub use cert::Certificate;
+pub use key::{KeyPair, KeyType, PublicKey, SecretKey};

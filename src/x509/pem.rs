@@ -1,0 +1,100 @@
+//! PEM (RFC 7468): certificates and keys as the text that Envoy, SPIRE's files and people use.
+
+use super::{Certificate, SecretKey, cert::CertificateError};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use zeroize::Zeroizing;
+
+/// PEM text that does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// The armour or its base64 is broken.
+    #[error("malformed PEM: {0}")]
+    Malformed(rustls_pki_types::pem::Error),
+    /// A certificate block holds no certificate.
+    #[error("certificate number {number} in the PEM text is invalid")]
+    Certificate {
+        /// Which one, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+    /// No certificate block was found.
+    #[error("no CERTIFICATE block found, expected at least one")]
+    NoCertificate,
+    /// No PKCS#8 block was found.
+    #[error("no PRIVATE KEY block found, expected unencrypted PKCS#8")]
+    NoKey,
+}
+
+/// Appends `certificate` to `text` as a CERTIFICATE block.
+pub fn push_certificate(text: &mut Vec<u8>, certificate: &Certificate) {
+    push_block(text, "CERTIFICATE", certificate.der());
+}
+
+/// The certificates as consecutive CERTIFICATE blocks.
+#[must_use]
+pub fn certificates(certificates: &[Certificate]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for certificate in certificates {
+        push_certificate(&mut text, certificate);
+    }
+    text
+}
+
+/// The key as a PRIVATE KEY block (PKCS#8). Never log it.
+#[must_use]
+pub fn secret_key(key: &SecretKey) -> Zeroizing<Vec<u8>> {
+    // Exact room at once, so that growing leaves no unwiped copy of the key behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(key.pkcs8_der().len() * 2 + 80));
+    push_block(&mut text, "PRIVATE KEY", key.pkcs8_der());
+    text
+}
+
+/// Reads every CERTIFICATE block; other blocks and text in between are skipped.
+///
+/// # Errors
+/// When there is none, or the text or one of them is malformed.
+pub fn read_certificates(text: &[u8]) -> Result<Vec<Certificate>, PemError> {
+    let mut found = Vec::new();
+    for (index, block) in CertificateDer::pem_slice_iter(text).enumerate() {
+        let der = block.map_err(PemError::Malformed)?;
+        let certificate = Certificate::parse(der.as_ref().to_vec().into())
+            .map_err(|source| PemError::Certificate { number: index + 1, source })?;
+        found.push(certificate);
+    }
+    if found.is_empty() { Err(PemError::NoCertificate) } else { Ok(found) }
+}
+
+/// Reads the first PRIVATE KEY block.
+///
+/// # Errors
+/// When there is none or it is malformed.
+pub fn read_secret_key(text: &[u8]) -> Result<SecretKey, PemError> {
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(PrivateKeyDer::Pkcs8(der)) => Ok(SecretKey::from_pkcs8(der.secret_pkcs8_der().to_vec())),
+        Ok(_) | Err(rustls_pki_types::pem::Error::NoItemsFound) => Err(PemError::NoKey),
+        Err(error) => Err(PemError::Malformed(error)),
+    }
+}
+
+/// Whether the text holds a private key of any form: such a file was meant for somebody else's eyes.
+#[must_use]
+pub fn has_private_key(text: &[u8]) -> bool {
+    PrivateKeyDer::from_pem_slice(text).is_ok()
+}
+
+fn push_block(text: &mut Vec<u8>, label: &str, der: &[u8]) {
+    let body = Zeroizing::new(STANDARD.encode(der));
+    text.extend_from_slice(b"-----BEGIN ");
+    text.extend_from_slice(label.as_bytes());
+    text.extend_from_slice(b"-----\n");
+    // 64 columns: RFC 7468 §2, and byte for byte what Go writes.
+    for line in body.as_bytes().chunks(64) {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    text.extend_from_slice(b"-----END ");
+    text.extend_from_slice(label.as_bytes());
+    text.extend_from_slice(b"-----\n");
+}

@@ -3,6 +3,7 @@
 #![allow(
     missing_docs,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     unreachable_pub,
     unused_qualifications,
     clippy::unwrap_used,

@@ -44,7 +44,7 @@ install_system_packages() {
     say "installing $packages"
     $as_root apt-get update -qq
     # Unquoted: one word per package.
-    $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 }
 
 # stamped NAME COMMAND…: runs the command once for each NAME.

@@ -18,3 +18,8 @@ pub mod x509;
 pub mod spiffe;
 
 pub mod wire;
+
+pub mod agent;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

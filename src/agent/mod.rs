@@ -1,0 +1,3 @@
+//! The node agent: attests its callers and streams them their identities.
+
+pub mod cache;

@@ -1,7 +1,7 @@
 //! Groups: the subscriptions of one selector set, which share one view.
 
 use super::{
-    state::{CacheConfig, Record, State, Touched},
+    state::{CacheConfig, Group, Record, State, Touched},
     view::{BundleSet, Identity, View},
 };
 use crate::{
@@ -9,14 +9,6 @@ use crate::{
     spiffe::{EntryId, SelectorSet, TrustDomain},
 };
 use std::{cmp::Reverse, sync::Arc, time::SystemTime};
-
-/// The subscriptions of one selector set.
-pub(super) struct Group {
-    view: Publisher<Arc<View>>,
-    subscriptions: usize,
-    /// The entries that match.
-    matched: Vec<EntryId>,
-}
 
 impl State {
     /// Joins the group of `selectors`, which is made when there is none.

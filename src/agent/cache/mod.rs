@@ -8,6 +8,7 @@ pub mod apply;
 pub mod due;
 pub mod groups;
 pub mod index;
+pub mod open;
 pub mod served;
 pub mod signed;
 pub mod state;

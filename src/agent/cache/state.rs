@@ -1,13 +1,10 @@
-//! The cache's state and its handles. `apply`, `signed` and `groups` hold what is done with it.
+//! The cache's state and the reader's handle. `groups`, `apply` and `signed` hold what is done with it.
 
 use super::{
-    apply::EntryWriter,
     due::DueQueue,
-    groups::Group,
     index::{SubsetIndex, SupersetIndex},
     served::ServedSequence,
-    signed::SvidWriter,
-    view::{BundleSet, Identity},
+    view::{BundleSet, Identity, View},
 };
 use crate::{
     runtime::{Backoff, Clock, Publisher, Reader},
@@ -63,9 +60,9 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) served: ServedSequence,
     /// Bumped when entries, SVIDs or bundles changed.
-    generation: Publisher<u64>,
+    pub(super) generation: Publisher<u64>,
     /// Bumped when something may be due sooner than it was.
-    work: Publisher<u64>,
+    pub(super) work: Publisher<u64>,
 }
 
 pub(super) struct State {
@@ -93,6 +90,14 @@ pub(super) struct Record {
     pub(super) retry: Backoff,
 }
 
+/// The subscriptions of one selector set, which share one view.
+pub(super) struct Group {
+    pub(super) view: Publisher<Arc<View>>,
+    pub(super) subscriptions: usize,
+    /// The entries that match.
+    pub(super) matched: Vec<EntryId>,
+}
+
 /// What a change touched, to be published when it is complete.
 #[derive(Default)]
 pub(super) struct Touched {
@@ -101,31 +106,6 @@ pub(super) struct Touched {
 }
 
 impl Cache {
-    /// An empty cache and its two writers, of which there are no others.
-    #[must_use]
-    pub fn new(config: CacheConfig) -> (Self, EntryWriter, SvidWriter) {
-        let state = State {
-            is_synced: false,
-            records: HashMap::new(),
-            index: SubsetIndex::new(),
-            groups: HashMap::new(),
-            group_index: SupersetIndex::new(),
-            bundles: BTreeMap::new(),
-            bundle_sets: HashMap::new(),
-            due: DueQueue::default(),
-            wanted: 0,
-        };
-        let cache = Self(Arc::new(Shared {
-            config,
-            state: Mutex::new(state),
-            served: ServedSequence::new(),
-            generation: Publisher::new(0),
-            work: Publisher::new(0),
-        }));
-        let work = cache.0.work.reader();
-        (cache.clone(), EntryWriter::new(cache.clone()), SvidWriter::new(cache, work))
-    }
-
     /// Bumped after each change of what is in the cache.
     #[must_use]
     pub fn generation(&self) -> Reader<u64> {

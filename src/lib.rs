@@ -17,4 +17,7 @@ pub mod x509;
 
 pub mod spiffe;
 
+pub mod transport;
 pub mod wire;
+
+pub mod server;

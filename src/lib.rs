@@ -17,9 +17,11 @@ pub mod x509;
 
 pub mod spiffe;
 
+pub mod transport;
 pub mod wire;
 
 pub mod agent;
+pub mod server;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

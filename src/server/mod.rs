@@ -1,0 +1,3 @@
+//! The server: signs identities for the agents that it has attested, by the entries that it stores.
+
+pub mod caller;

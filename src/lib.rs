@@ -18,3 +18,5 @@ pub mod x509;
 pub mod spiffe;
 
 pub mod wire;
+
+pub mod agent;

@@ -1,0 +1,3 @@
+//! The agent: attests the node and its workloads, and keeps their identities fresh.
+
+pub mod metrics;

@@ -1,3 +1,3 @@
-//! The agent: attests the node and its workloads, and keeps their identities fresh.
+//! The node agent: attests its callers and streams them their identities.
 
 pub mod metrics;

@@ -167,6 +167,12 @@ impl EntrySpec {
         Ok(())
     }
 
+    /// Whether the entry gives no identity any more at `now`, in seconds since the Unix epoch.
+    #[must_use]
+    pub const fn has_ended(&self, now: i64) -> bool {
+        self.expires_at != 0 && self.expires_at <= now
+    }
+
     /// Whether `other` would give the same identity to the same workloads on the same nodes, which a
     /// server stores once only (server.md §3.2).
     #[must_use]

@@ -21,6 +21,7 @@ pub mod spiffe;
 pub mod wire;
 
 pub mod agent;
+pub mod server;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

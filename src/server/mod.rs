@@ -1,0 +1,3 @@
+//! The server: signs identities, keeps registration entries, attests nodes, publishes bundles.
+
+pub mod config;

@@ -1,3 +1,4 @@
 //! The node agent: attests its callers and streams them their identities.
 
 pub mod cache;
+pub mod config;

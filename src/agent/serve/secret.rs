@@ -76,6 +76,12 @@ pub enum Subject {
 }
 
 impl SecretNames {
+    /// `name` as a shared text: thousands of streams ask for the same few.
+    pub(super) fn intern(&self, name: &str) -> Arc<str> {
+        let known = [&self.svid, &self.bundle, &self.all_bundles];
+        known.into_iter().find(|known| ***known == *name).map_or_else(|| name.into(), Arc::clone)
+    }
+
     /// What `name` asks for, whether or not it is there.
     #[must_use]
     pub fn subject(&self, name: &str) -> Subject {

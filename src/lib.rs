@@ -18,6 +18,7 @@ pub mod x509;
 pub mod config;
 pub mod spiffe;
 
+pub mod transport;
 pub mod wire;
 
 pub mod agent;

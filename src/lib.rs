@@ -21,3 +21,6 @@ pub mod transport;
 pub mod wire;
 
 pub mod server;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

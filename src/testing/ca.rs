@@ -1,78 +1,82 @@
-//! An authority that signs whatever a test wants, without a server.
+//! A trust domain with an authority that signs whatever a test needs.
 
 use crate::{
-    runtime::Clock,
-    spiffe::{Bundle, SpiffeId, TrustDomain, X509Svid, svid},
+    spiffe::{Bundle, SpiffeId, TrustDomain, X509Svid, svid::leaf_subject},
     x509::{
-        Certificate, KeyPair, KeyType,
-        issue::{Authority, AuthorityTemplate, LeafTemplate, Validity},
+        KeyPair, KeyType,
+        issue::Authority,
         lint,
+        name::{AttributeKind, Name},
+        template::{AuthorityTemplate, LeafTemplate, Validity},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::time::{Duration, SystemTime};
 
-/// One self-signed authority of one trust domain.
+/// An authority of `example.org` (or another trust domain) that is valid for a day around `now`.
 pub struct TestCa {
     trust_domain: TrustDomain,
     authority: Authority,
-    clock: Clock,
+    now: SystemTime,
 }
 
 impl TestCa {
-    /// A new authority that lives for a day.
-    pub fn new(trust_domain: &str, clock: Clock) -> Self {
+    /// A fresh P-256 authority.
+    #[must_use]
+    pub fn new(trust_domain: &str, now: SystemTime) -> Self {
         let trust_domain = TrustDomain::parse(trust_domain).unwrap();
         let template = AuthorityTemplate {
-            subject: svid::leaf_subject(None),
+            subject: Name::new(vec![(AttributeKind::Organization, "SPIFFE".to_owned())]),
             uri: trust_domain.id().to_string(),
-            validity: validity(&clock, Duration::from_secs(86_400)),
+            validity: Validity {
+                not_before: now - Duration::from_secs(3_600),
+                not_after: now + Duration::from_secs(86_400),
+            },
         };
         let key = KeyPair::generate(KeyType::EcP256).unwrap();
         let authority = Authority::self_sign(lint::authority(template).unwrap(), key).unwrap();
-        Self { trust_domain, authority, clock }
+        Self { trust_domain, authority, now }
     }
 
-    /// The ID of a member.
-    pub fn id(&self, path: &str) -> SpiffeId {
-        self.trust_domain.member(path).unwrap()
+    /// The authority that signs.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
-    pub fn trust_domain(&self) -> &TrustDomain {
+    /// Its trust domain.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
 
-    pub fn certificate(&self) -> &Certificate {
-        self.authority.certificate()
+    /// A bundle of this authority and `others`, in this order.
+    #[must_use]
+    pub fn bundle(&self, sequence: u64, others: &[&Self]) -> Bundle {
+        let certificates = std::iter::once(self)
+            .chain(others.iter().copied())
+            .map(|ca| ca.authority.certificate().clone())
+            .collect();
+        let bundle = Bundle::from_certificates(self.trust_domain.clone(), certificates);
+        let (x509, jwt) = (bundle.x509_authorities(), bundle.jwt_authorities());
+        Bundle::new(self.trust_domain.clone(), x509.to_vec(), jwt.to_vec(), sequence, 0)
     }
 
-    /// The bundle of this authority alone.
-    pub fn bundle(&self) -> Arc<Bundle> {
-        let certificates = vec![self.certificate().clone()];
-        Arc::new(Bundle::from_certificates(self.trust_domain.clone(), certificates))
-    }
-
-    /// A new SVID with its key, valid for `life` from now.
-    pub fn svid(&self, path: &str, life: Duration) -> Arc<X509Svid> {
-        self.svid_of(&self.id(path), life)
-    }
-
-    /// As [`TestCa::svid`], for any ID, foreign ones too.
-    pub fn svid_of(&self, id: &SpiffeId, life: Duration) -> Arc<X509Svid> {
+    /// An SVID for `id` that is valid from a minute ago for `life`.
+    #[must_use]
+    pub fn svid(&self, id: &SpiffeId, life: Duration) -> X509Svid {
         let key = KeyPair::generate(KeyType::EcP256).unwrap();
         let template = LeafTemplate {
-            subject: svid::leaf_subject(None),
+            subject: leaf_subject(None),
             uri: id.to_string(),
             dns_names: Vec::new(),
             public_key: key.public_key().clone(),
-            validity: validity(&self.clock, life),
+            validity: Validity {
+                not_before: self.now - Duration::from_secs(60),
+                not_after: self.now + life,
+            },
         };
-        let leaf = self.authority.sign(lint::leaf(template, &self.authority).unwrap()).unwrap();
-        Arc::new(X509Svid::from_key_pair(id, vec![leaf], &key).unwrap())
+        let linted = lint::leaf(template, self.authority.certificate()).unwrap();
+        let leaf = self.authority.sign(linted).unwrap();
+        X509Svid::from_key_pair(id, vec![leaf], &key).unwrap()
     }
-}
-
-/// From ten seconds ago, as SPIRE back-dates, until `life` from now.
-fn validity(clock: &Clock, life: Duration) -> Validity {
-    let now = clock.now();
-    Validity { not_before: now - Duration::from_secs(10), not_after: now + life }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     runtime::{Clock, Publisher},
-    spiffe::{Bundle, X509Svid},
+    spiffe::{Bundle, SpiffeId, X509Svid},
     testing::ca::TestCa,
     transport::{
         channel::{self, Address, ConnectError},
@@ -17,6 +17,18 @@ use tokio::{io::AsyncReadExt, sync::mpsc};
 use tonic::{client::GrpcService, transport::Channel};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+
+fn id(ca: &TestCa, path: &str) -> SpiffeId {
+    ca.trust_domain().member(path).unwrap()
+}
+
+fn svid(ca: &TestCa, path: &str) -> Arc<X509Svid> {
+    Arc::new(ca.svid(&id(ca, path), HOUR))
+}
+
+fn bundle(ca: &TestCa) -> Arc<Bundle> {
+    Arc::new(ca.bundle(1, &[]))
+}
 
 /// A listener that answers each request and tells who made it.
 struct Fixture {
@@ -33,9 +45,9 @@ struct Fixture {
 impl Fixture {
     async fn start(limits: Admission) -> Self {
         let clock = Clock::system();
-        let ca = TestCa::new("example.org", clock.clone());
-        let bundle = Publisher::new(ca.bundle());
-        let server = Publisher::new(ca.svid("/spire/server", HOUR));
+        let ca = TestCa::new("example.org", clock.now());
+        let bundle = Publisher::new(bundle(&ca));
+        let server = Publisher::new(svid(&ca, "/spire/server"));
         let address = Address { host: "127.0.0.1".to_owned(), port: 0 };
         let (tasks, shutdown, (_, seen)) = (TaskSet::new(), Shutdown::new(), mpsc::channel(1));
         let mut fixture = Self { ca, clock, bundle, server, address, seen, tasks, shutdown };
@@ -70,7 +82,7 @@ impl Fixture {
     }
 
     fn server_trust(&self) -> ServerTrust {
-        let expected = self.ca.id("/spire/server");
+        let expected = id(&self.ca, "/spire/server");
         ServerTrust::Verified { expected, trust: Trust::in_bundle(self.bundle.reader()) }
     }
 
@@ -97,7 +109,7 @@ async fn call(channel: &mut Channel) -> Result<(), tonic::transport::Error> {
 #[tokio::test]
 async fn a_client_is_who_its_certificate_says_and_anonymous_without_one() {
     let mut fixture = Fixture::start(Admission::default()).await;
-    let svid = fixture.ca.svid("/spire/agent/a", HOUR);
+    let svid = svid(&fixture.ca, "/spire/agent/a");
     let mut agent = fixture.connect(Some(Arc::clone(&svid))).await.unwrap();
     call(&mut agent).await.unwrap();
     let proof = fixture.seen.recv().await.unwrap().proof.unwrap();
@@ -110,9 +122,9 @@ async fn a_client_is_who_its_certificate_says_and_anonymous_without_one() {
 #[tokio::test]
 async fn a_client_that_no_bundle_verifies_gets_no_connection() {
     let mut fixture = Fixture::start(Admission::default()).await;
-    let stranger = TestCa::new("example.org", fixture.clock.clone());
+    let stranger = TestCa::new("example.org", fixture.clock.now());
     // With TLS 1.3 the client is done before the server has judged it: the refusal shows at first use.
-    if let Ok(mut channel) = fixture.connect(Some(stranger.svid("/spire/agent/a", HOUR))).await {
+    if let Ok(mut channel) = fixture.connect(Some(svid(&stranger, "/spire/agent/a"))).await {
         assert!(call(&mut channel).await.is_err());
     }
     assert!(fixture.seen.try_recv().is_err());
@@ -122,18 +134,18 @@ async fn a_client_that_no_bundle_verifies_gets_no_connection() {
 async fn a_server_must_have_exactly_the_expected_id_and_a_chain_to_the_bundle() {
     let fixture = Fixture::start(Admission::default()).await;
     let trust = Trust::in_bundle(fixture.bundle.reader());
-    let expected = fixture.ca.id("/spire/server2");
+    let expected = id(&fixture.ca, "/spire/server2");
     let other = ServerTrust::Verified { expected: expected.clone(), trust };
     let error = fixture.connect_trusting(other, None).await.unwrap_err();
     assert!(matches!(error.peer(), Some(PeerError::OtherServer { .. })), "{error:?}");
 
-    let stranger = TestCa::new("example.org", fixture.clock.clone());
-    fixture.bundle.publish(stranger.bundle());
+    let stranger = TestCa::new("example.org", fixture.clock.now());
+    fixture.bundle.publish(bundle(&stranger));
     let error = fixture.connect(None).await.unwrap_err();
     assert!(matches!(error.peer(), Some(PeerError::Unverified { .. })), "{error:?}");
 
     let blind = |expected| ServerTrust::InsecureBootstrap { expected };
-    let server_id = fixture.ca.id("/spire/server");
+    let server_id = id(&fixture.ca, "/spire/server");
     assert!(fixture.connect_trusting(blind(server_id), None).await.is_ok());
     let error = fixture.connect_trusting(blind(expected), None).await.unwrap_err();
     assert!(matches!(error.peer(), Some(PeerError::OtherServer { .. })), "{error:?}");
@@ -142,11 +154,11 @@ async fn a_server_must_have_exactly_the_expected_id_and_a_chain_to_the_bundle() 
 #[tokio::test]
 async fn new_svids_and_bundles_count_from_the_next_handshake_on_without_a_new_configuration() {
     let mut fixture = Fixture::start(Admission::default()).await;
-    let next = TestCa::new("example.org", fixture.clock.clone());
-    fixture.bundle.publish(next.bundle());
+    let next = TestCa::new("example.org", fixture.clock.now());
+    fixture.bundle.publish(bundle(&next));
     assert!(fixture.connect(None).await.is_err(), "the bundle does not verify the server now");
-    fixture.server.publish(next.svid("/spire/server", HOUR));
-    let mut agent = fixture.connect(Some(next.svid("/spire/agent/a", HOUR))).await.unwrap();
+    fixture.server.publish(svid(&next, "/spire/server"));
+    let mut agent = fixture.connect(Some(svid(&next, "/spire/agent/a"))).await.unwrap();
     call(&mut agent).await.unwrap();
     assert!(fixture.seen.recv().await.unwrap().proof.is_some());
 }
@@ -154,17 +166,17 @@ async fn new_svids_and_bundles_count_from_the_next_handshake_on_without_a_new_co
 #[tokio::test]
 async fn a_lost_connection_is_made_anew_with_the_svid_of_that_moment() {
     let mut fixture = Fixture::start(Admission::default()).await;
-    let svid = Publisher::new(fixture.ca.svid("/spire/agent/a", HOUR));
+    let current = Publisher::new(svid(&fixture.ca, "/spire/agent/a"));
     let (trust, clock) = (fixture.server_trust(), fixture.clock.clone());
     let mut channel =
-        channel::connect(&fixture.address, trust, Some(svid.reader()), clock).await.unwrap();
+        channel::connect(&fixture.address, trust, Some(current.reader()), clock).await.unwrap();
     call(&mut channel).await.unwrap();
     let first = fixture.seen.recv().await.unwrap().proof.unwrap();
     fixture.stop().await;
     let status = tonic::Status::from_error(call(&mut channel).await.unwrap_err().into());
     assert!(matches!(ConnectError::behind(&status), Some(ConnectError::Tcp(..))), "{status:?}");
 
-    svid.publish(fixture.ca.svid("/spire/agent/a", HOUR));
+    current.publish(svid(&fixture.ca, "/spire/agent/a"));
     fixture.listen(Admission::default()).await;
     call(&mut channel).await.unwrap();
     let second = fixture.seen.recv().await.unwrap().proof.unwrap();
@@ -188,7 +200,7 @@ async fn silent_connections_of_one_address_leave_room_for_another_address() {
     let mut byte = [0];
     let ended = flood[2].read(&mut byte).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "the third was let in");
-    let mut agent = fixture.connect(Some(fixture.ca.svid("/spire/agent/a", HOUR))).await.unwrap();
+    let mut agent = fixture.connect(Some(svid(&fixture.ca, "/spire/agent/a"))).await.unwrap();
     call(&mut agent).await.unwrap();
     assert!(fixture.seen.recv().await.is_some());
 }
@@ -196,7 +208,7 @@ async fn silent_connections_of_one_address_leave_room_for_another_address() {
 #[tokio::test]
 async fn shutdown_ends_connections_and_handshakes() {
     let fixture = Fixture::start(Admission::default()).await;
-    let mut agent = fixture.connect(Some(fixture.ca.svid("/spire/agent/a", HOUR))).await.unwrap();
+    let mut agent = fixture.connect(Some(svid(&fixture.ca, "/spire/agent/a"))).await.unwrap();
     call(&mut agent).await.unwrap();
     let port = fixture.address.port;
     let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

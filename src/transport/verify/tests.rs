@@ -7,7 +7,12 @@ use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn trust_in(bundles: Vec<Arc<Bundle>>) -> Trust {
+fn id(text: &str) -> SpiffeId {
+    SpiffeId::parse(text).unwrap()
+}
+
+fn trust_in(authorities: &[&TestCa]) -> Trust {
+    let bundles: Vec<_> = authorities.iter().map(|ca| Arc::new(ca.bundle(1, &[]))).collect();
     Trust::new(move |trust_domain| {
         bundles.iter().find(|bundle| bundle.trust_domain() == trust_domain).cloned()
     })
@@ -30,26 +35,26 @@ fn leaf_with_uris(uris: &[&str]) -> CertificateDer<'static> {
 async fn a_member_is_proved_by_the_bundle_of_its_own_trust_domain_only() {
     let clock = Clock::anchored_at(Clock::system().now());
     let (ours, theirs) =
-        (TestCa::new("example.org", clock.clone()), TestCa::new("other.org", clock.clone()));
-    let both = trust_in(vec![ours.bundle(), theirs.bundle()]);
-    let svid = ours.svid("/spire/agent/a", HOUR);
+        (TestCa::new("example.org", clock.now()), TestCa::new("other.org", clock.now()));
+    let both = trust_in(&[&ours, &theirs]);
+    let svid = ours.svid(&id("spiffe://example.org/spire/agent/a"), HOUR);
     let proof = verify(&both, &svid.chain()[0], clock.now()).unwrap();
     assert_eq!((&proof.id, &proof.serial), (svid.id(), svid.chain()[0].serial()));
     assert_eq!(proof.not_after, svid.not_after());
 
-    let forged = theirs.svid_of(&ours.id("/spire/agent/a"), HOUR);
+    let forged = theirs.svid(svid.id(), HOUR);
     let error = verify(&both, &forged.chain()[0], clock.now()).unwrap_err();
     assert!(matches!(error, PeerError::Unverified { .. }), "{error}");
-    let foreign = theirs.svid("/w", HOUR);
-    let error = verify(&trust_in(vec![ours.bundle()]), &foreign.chain()[0], clock.now());
+    let foreign = theirs.svid(&id("spiffe://other.org/w"), HOUR);
+    let error = verify(&trust_in(&[&ours]), &foreign.chain()[0], clock.now());
     assert!(matches!(error, Err(PeerError::UnknownTrustDomain { .. })));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_svid_proves_nothing_after_its_end() {
     let clock = Clock::anchored_at(Clock::system().now());
-    let ca = TestCa::new("example.org", clock.clone());
-    let (trust, svid) = (trust_in(vec![ca.bundle()]), ca.svid("/w", HOUR));
+    let ca = TestCa::new("example.org", clock.now());
+    let (trust, svid) = (trust_in(&[&ca]), ca.svid(&id("spiffe://example.org/w"), HOUR));
     assert!(verify(&trust, &svid.chain()[0], clock.now()).is_ok());
     tokio::time::advance(HOUR + Duration::from_secs(2)).await;
     assert!(verify(&trust, &svid.chain()[0], clock.now()).is_err());
@@ -73,8 +78,8 @@ fn a_leaf_must_have_exactly_one_uri_that_is_a_spiffe_id() {
 
 #[test]
 fn an_authority_does_not_authenticate_as_a_workload() {
-    let ca = TestCa::new("example.org", Clock::system());
-    let trust = trust_in(vec![ca.bundle()]);
-    let error = verify(&trust, ca.certificate(), Clock::system().now()).unwrap_err();
+    let now = Clock::system().now();
+    let ca = TestCa::new("example.org", now);
+    let error = verify(&trust_in(&[&ca]), ca.authority().certificate(), now).unwrap_err();
     assert!(matches!(error, PeerError::NotALeaf { .. }), "{error}");
 }

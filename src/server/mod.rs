@@ -1,3 +1,4 @@
 //! The server: signs identities for the agents that it has attested, by the entries that it stores.
 
+pub mod ca;
 pub mod caller;

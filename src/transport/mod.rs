@@ -1,17 +1,25 @@
-//! Connections: the Unix socket that workloads find, and HTTP/2 on it.
+//! Connections: the Unix socket that workloads find, TLS between SPIFFE identities, HTTP/2 on both.
 //!
-//! A connection's way: [`uds`] published the name → [`accept`] takes the connection on its own thread,
-//! names the peer and greets → [`serve`] speaks HTTP/2 on the runtime until one side ends.
+//! The way of a connection to a Unix socket: [`uds`] published the name → [`accept`] takes the
+//! connection on its own thread, names the peer and greets → [`serve`] speaks HTTP/2 on the runtime
+//! until one side ends. The way of a TLS connection: [`tcp`] accepts, [`mtls`] has the handshake made
+//! and [`verify`] judges the peer. [`channel`] is the other end of both.
 
 pub mod accept;
+pub mod admission;
+pub mod channel;
 pub mod greeting;
 pub mod limits;
+pub mod mtls;
 pub mod peer;
 pub mod serve;
 pub mod status;
+pub mod tcp;
 pub mod uds;
+pub mod verify;
 
 mod authority;
+mod handshake;
 mod hpack;
 mod occupant;
 mod patience;

@@ -2,4 +2,7 @@
 
 pub mod cache;
 pub mod config;
+mod digest;
 pub mod metrics;
+pub mod serve;
+pub mod workload;

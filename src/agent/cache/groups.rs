@@ -8,7 +8,7 @@ use crate::{
     runtime::{Publisher, Reader},
     spiffe::{EntryId, SelectorSet, TrustDomain},
 };
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 
 impl State {

@@ -169,9 +169,8 @@ async fn fetch(
     if balance.lacking.is_empty() {
         let mut names: Vec<_> = request.resource_names.iter().filter(|n| !n.is_empty()).collect();
         names.sort();
-        return Err(Kind::Invalid.status(format!(
-            "workload is not authorized for the requested identities {names:?}"
-        )));
+        return Err(Kind::Invalid
+            .status(format!("workload is not authorized for the requested identities {names:?}")));
     }
     let any = |bytes: &Bytes| prost_types::Any::decode(bytes.clone()).unwrap_or_default();
     let resources = balance.lacking.iter().map(|(_, bytes)| any(bytes)).collect();

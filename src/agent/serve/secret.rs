@@ -181,12 +181,11 @@ impl Ask<'_> {
     }
 
     fn spiffe_context(&self, bundles: &[&Arc<Bundle>]) -> CertificateValidationContext {
-        let trust_domains = bundles.iter().map(|bundle| {
-            spiffe_cert_validator_config::TrustDomain {
+        let trust_domains =
+            bundles.iter().map(|bundle| spiffe_cert_validator_config::TrustDomain {
                 name: bundle.trust_domain().name().to_owned(),
                 trust_bundle: inline(self.pem(bundle)),
-            }
-        });
+            });
         let config = SpiffeCertValidatorConfig { trust_domains: trust_domains.collect() };
         let typed_config =
             Any { type_url: VALIDATOR_TYPE.to_owned(), value: config.encode_to_vec() };

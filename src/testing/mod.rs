@@ -8,3 +8,8 @@
 )]
 
 pub mod ca;
+pub mod grpc;
+pub mod node;
+pub mod sds;
+pub mod sds_server;
+pub mod secret;

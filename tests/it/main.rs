@@ -9,3 +9,4 @@
 
 mod architecture;
 mod conformance;
+mod load_generator;

@@ -15,6 +15,7 @@
 pub mod runtime;
 pub mod x509;
 
+pub mod config;
 pub mod spiffe;
 
 pub mod transport;

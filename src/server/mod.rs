@@ -1,3 +1,6 @@
 //! The server: signs identities for the agents that it has attested, by the entries that it stores.
 
+pub mod ca;
 pub mod caller;
+pub mod config;
+pub mod store;

@@ -10,3 +10,5 @@
 mod architecture;
 mod conformance;
 mod load_generator;
+mod store;
+mod uds;

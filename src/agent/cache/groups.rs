@@ -9,6 +9,7 @@ use crate::{
     spiffe::{EntryId, SelectorSet, TrustDomain},
 };
 use std::{cmp::Reverse, sync::Arc, time::SystemTime};
+use tokio::time::Instant;
 
 impl State {
     /// Joins the group of `selectors`, which is made when there is none.
@@ -113,7 +114,8 @@ impl State {
         federated.sort_unstable();
         federated.dedup();
         let bundles = self.bundle_set(federated, config);
-        let view = View { is_synced: self.is_synced, identities, pending, bundles };
+        let made_at = Instant::now();
+        let view = View { is_synced: self.is_synced, identities, pending, bundles, made_at };
         if let Some(group) = self.groups.get(key) {
             group.view.publish(Arc::new(view));
         }

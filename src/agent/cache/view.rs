@@ -5,6 +5,7 @@ use crate::spiffe::{Bundle, Entry, TrustDomain, X509Svid};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{fmt, sync::Arc, time::SystemTime};
+use tokio::time::Instant;
 
 /// The identities and bundles of one selector set.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct View {
     pub pending: usize,
     /// The bundles that these identities verify peers with.
     pub bundles: Arc<BundleSet>,
+    /// When the view was made.
+    pub made_at: Instant,
 }
 
 /// An entry with the SVID that was signed for it.
@@ -56,7 +59,13 @@ pub struct MemoKey {
 impl View {
     /// A view of a caller of whom nothing is known.
     pub(super) fn empty(bundles: Arc<BundleSet>) -> Self {
-        Self { is_synced: false, identities: Vec::new(), pending: 0, bundles }
+        Self {
+            is_synced: false,
+            identities: Vec::new(),
+            pending: 0,
+            bundles,
+            made_at: Instant::now(),
+        }
     }
 
     /// The identities whose SVID is valid at `now`: an SVID may end while its view is current.

@@ -76,6 +76,12 @@ pub enum Subject {
 }
 
 impl SecretNames {
+    /// `name` as a shared text: thousands of streams ask for the same few.
+    pub(super) fn intern(&self, name: &str) -> Arc<str> {
+        let known = [&self.svid, &self.bundle, &self.all_bundles];
+        known.into_iter().find(|known| ***known == *name).map_or_else(|| name.into(), Arc::clone)
+    }
+
     /// What `name` asks for, whether or not it is there.
     #[must_use]
     pub fn subject(&self, name: &str) -> Subject {
@@ -175,12 +181,11 @@ impl Ask<'_> {
     }
 
     fn spiffe_context(&self, bundles: &[&Arc<Bundle>]) -> CertificateValidationContext {
-        let trust_domains = bundles.iter().map(|bundle| {
-            spiffe_cert_validator_config::TrustDomain {
+        let trust_domains =
+            bundles.iter().map(|bundle| spiffe_cert_validator_config::TrustDomain {
                 name: bundle.trust_domain().name().to_owned(),
                 trust_bundle: inline(self.pem(bundle)),
-            }
-        });
+            });
         let config = SpiffeCertValidatorConfig { trust_domains: trust_domains.collect() };
         let typed_config =
             Any { type_url: VALIDATOR_TYPE.to_owned(), value: config.encode_to_vec() };

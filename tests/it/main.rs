@@ -9,5 +9,6 @@
 
 mod architecture;
 mod conformance;
+mod load_generator;
 mod store;
 mod uds;

@@ -10,5 +10,6 @@
 mod architecture;
 mod conformance;
 mod load_generator;
+mod sds_stream;
 mod store;
 mod uds;

@@ -63,6 +63,10 @@ fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
     insecure_bootstrap = true
     join_token = "{token}"
     x509_svid_cache_max_size = 10000
+    limits {{
+        connections = 20000
+        connections_per_process = 20000
+    }}
 }}
 plugins {{
     KeyManager "memory" {{

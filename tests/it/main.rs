@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod bench_rows;
 mod conformance;
 mod load_generator;
 mod sds_stream;

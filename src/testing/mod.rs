@@ -8,8 +8,10 @@
 )]
 
 pub mod ca;
+pub mod envoy;
 pub mod grpc;
 pub mod node;
 pub mod sds;
 pub mod sds_server;
 pub mod secret;
+pub mod serving;

@@ -9,4 +9,6 @@
 
 mod architecture;
 mod conformance;
+mod envoy_rotation;
+mod peers;
 mod uds;

@@ -1,6 +1,6 @@
 //! Two real Envoys under a load that notices every broken handshake, and what can be asked of them.
 
-use super::serving::ServingAgent;
+use super::agent::ServingAgent;
 use crate::{
     dev::{
         envoy::{

@@ -7,6 +7,7 @@
     reason = "a broken test set-up ends the test, and the panic is its message"
 )]
 
+pub mod agent;
 pub mod ca;
 pub mod envoy;
 pub mod grpc;
@@ -14,4 +15,4 @@ pub mod node;
 pub mod sds;
 pub mod sds_server;
 pub mod secret;
-pub mod serving;
+

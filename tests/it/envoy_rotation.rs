@@ -4,7 +4,7 @@ use super::peers;
 use finial::{
     dev::mesh::Side,
     runtime::Clock,
-    testing::{ca::TestCa, serving::ServingAgent},
+    testing::{agent::ServingAgent, ca::TestCa},
 };
 
 const ROTATIONS: u64 = 50;

@@ -10,5 +10,7 @@
 mod architecture;
 mod conformance;
 mod envoy_rotation;
+mod load_generator;
 mod peers;
+mod store;
 mod uds;

@@ -50,7 +50,7 @@ impl Sotw {
     }
 
     /// Takes a request in.
-    pub(super) fn request(&mut self, request: DiscoveryRequest) -> Result<(), Status> {
+    pub(super) fn request(&mut self, request: &DiscoveryRequest) -> Result<(), Status> {
         check_type(&request.type_url)?;
         if let Some(node) = &request.node {
             self.ledger.validation = node::validation(node, self.caller.serving.validation);
@@ -59,7 +59,7 @@ impl Sotw {
         // A stale nonce says nothing about the last response; its names count all the same, since
         // requests arrive in order.
         if is_answer && request.response_nonce == nonce(self.version) {
-            self.answered(&request);
+            self.answered(request);
         }
         if !is_answer {
             // A new subscription, whatever version it remembers (istio-envoy.md §13).

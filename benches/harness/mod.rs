@@ -1,0 +1,6 @@
+//! What every bench stands on: the product under test as processes, their cost, and the rows that say
+//! whether a promise held.
+
+pub(crate) mod machine;
+pub(crate) mod process;
+pub(crate) mod row;

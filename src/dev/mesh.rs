@@ -26,14 +26,12 @@ pub struct Plan {
     pub directory: PathBuf,
     /// Where each Envoy's own name for the binary goes.
     pub binaries: PathBuf,
-    /// Where their secrets come from.
-    pub sds_socket: PathBuf,
+    /// Where the secrets of each come from.
+    pub sds_sockets: BySide<PathBuf>,
     /// How they ask for them.
     pub sds_api: SdsApi,
-    /// The client's identity.
-    pub client: SpiffeId,
-    /// The server's identity.
-    pub server: SpiffeId,
+    /// Who each is.
+    pub identities: BySide<SpiffeId>,
     /// Names that both ask for besides.
     pub foreign_names: Vec<String>,
 }
@@ -41,10 +39,8 @@ pub struct Plan {
 /// The two Envoys. Dropping it kills them.
 #[derive(Debug)]
 pub struct Mesh {
-    /// Sends.
-    pub client: Envoy,
-    /// Answers.
-    pub server: Envoy,
+    /// The processes.
+    pub envoys: BySide<Envoy>,
     /// Where the client takes requests.
     pub plain: SocketAddr,
     _ports: [TcpSocket; 2],
@@ -57,6 +53,15 @@ pub enum Side {
     Client,
     /// Answers.
     Server,
+}
+
+/// One thing for each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BySide<T> {
+    /// The client's.
+    pub client: T,
+    /// The server's.
+    pub server: T,
 }
 
 /// Why there is no mesh.
@@ -85,6 +90,38 @@ impl Side {
             Self::Server => "server",
         }
     }
+
+    /// The one that it talks to.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl<T> BySide<T> {
+    /// What `make` says of each.
+    pub fn each(mut make: impl FnMut(Side) -> T) -> Self {
+        Self { client: make(Side::Client), server: make(Side::Server) }
+    }
+
+    /// The one of `side`.
+    pub const fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    /// The one of `side`, to be changed.
+    pub const fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
 }
 
 impl Plan {
@@ -92,15 +129,6 @@ impl Plan {
     #[must_use]
     pub fn executable(&self, side: Side) -> PathBuf {
         executable(&self.binaries, side)
-    }
-
-    /// The identity of one side.
-    #[must_use]
-    pub const fn identity(&self, side: Side) -> &SpiffeId {
-        match side {
-            Side::Client => &self.client,
-            Side::Server => &self.server,
-        }
     }
 
     /// Starts both Envoys. Nothing is waited for: they may have no identity yet.
@@ -111,8 +139,10 @@ impl Plan {
         let (plain_port, plain) = reserve().map_err(MeshError::Port)?;
         let (mesh_port, mesh) = reserve().map_err(MeshError::Port)?;
         Ok(Mesh {
-            server: self.launch(Side::Server, Part::Server { mesh })?,
-            client: self.launch(Side::Client, Part::Client { plain, mesh })?,
+            envoys: BySide {
+                server: self.launch(Side::Server, Part::Server { mesh })?,
+                client: self.launch(Side::Client, Part::Client { plain, mesh })?,
+            },
             plain,
             _ports: [plain_port, mesh_port],
         })
@@ -126,17 +156,13 @@ impl Plan {
             launcher: self.launcher.as_ref(),
             directory: &self.directory,
         };
-        let peer = match side {
-            Side::Client => &self.server,
-            Side::Server => &self.client,
-        };
         let sidecar = Sidecar {
             name: side.name().to_owned(),
-            sds_socket: self.sds_socket.clone(),
+            sds_socket: self.sds_sockets.of(side).clone(),
             sds_api: self.sds_api,
             admin_socket: self.directory.join(format!("{}-admin.sock", side.name())),
             part,
-            peer: peer.clone(),
+            peer: self.identities.of(side.other()).clone(),
             foreign_names: self.foreign_names.clone(),
         };
         Ok(Envoy::start(&program, &sidecar)?)
@@ -150,22 +176,13 @@ pub fn executable(binaries: &Path, side: Side) -> PathBuf {
 }
 
 impl Mesh {
-    /// One of the two.
-    #[must_use]
-    pub const fn envoy(&self, side: Side) -> &Envoy {
-        match side {
-            Side::Client => &self.client,
-            Side::Server => &self.server,
-        }
-    }
-
     /// Waits until both have their secrets and accept connections. Dropping it is safe.
     ///
     /// # Errors
     /// When one has ended, or is still not ready after `patience`.
     pub async fn ready(&mut self, patience: Duration) -> Result<(), EnvoyError> {
-        self.server.ready(patience).await?;
-        self.client.ready(patience).await
+        self.envoys.server.ready(patience).await?;
+        self.envoys.client.ready(patience).await
     }
 
     /// Checks that both run.
@@ -173,13 +190,13 @@ impl Mesh {
     /// # Errors
     /// When one has ended.
     pub fn alive(&mut self) -> Result<(), EnvoyError> {
-        self.server.alive()?;
-        self.client.alive()
+        self.envoys.server.alive()?;
+        self.envoys.client.alive()
     }
 
     /// Ends both and waits for that.
     pub async fn stop(self) {
-        tokio::join!(self.client.stop(), self.server.stop());
+        tokio::join!(self.envoys.client.stop(), self.envoys.server.stop());
     }
 }
 

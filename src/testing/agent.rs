@@ -122,6 +122,13 @@ impl ServingAgent {
         self.install(entry.clone(), ca, life)
     }
 
+    /// Waits until every stream that holds the bundle has acknowledged the one of `sequence`.
+    pub async fn served(&self, sequence: u64) {
+        let mut served = self.cache.served_sequence().reader();
+        let acknowledged = served.wait_for(|served| *served >= sequence);
+        tokio::time::timeout(Duration::from_secs(10), acknowledged).await.unwrap().unwrap();
+    }
+
     fn install(&self, entry: Entry, ca: &TestCa, life: Duration) -> X509Svid {
         let svid = ca.svid(&entry.spec.spiffe_id, life);
         let (id, due) = (entry.id.clone(), svid.not_after());

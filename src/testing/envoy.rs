@@ -10,7 +10,7 @@ use crate::{
             certificates::{self, SerialHex},
         },
         load::{Load, Pace},
-        mesh::{self, Mesh, Plan, Side},
+        mesh::{self, BySide, Mesh, Plan, Side},
     },
     spiffe::{Entry, SpiffeId, X509Svid},
 };
@@ -69,10 +69,9 @@ impl Lab {
             launcher: None,
             directory: run.path().to_owned(),
             binaries: std::fs::canonicalize(binaries.path()).unwrap(),
-            sds_socket: run.path().join("agent.sock"),
+            sds_sockets: BySide::each(|_| run.path().join("agent.sock")),
             sds_api: SdsApi::Grpc,
-            client: SpiffeId::parse(identity(Side::Client)).unwrap(),
-            server: SpiffeId::parse(identity(Side::Server)).unwrap(),
+            identities: BySide::each(|side| SpiffeId::parse(identity(side)).unwrap()),
             foreign_names: Vec::new(),
         };
         Self { run, binaries, plan }
@@ -87,7 +86,7 @@ impl Lab {
     /// The socket that the Envoys ask for secrets.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.plan.sds_socket.clone()
+        self.plan.sds_sockets.client.clone()
     }
 
     /// The selector that only one side has.
@@ -121,7 +120,7 @@ impl Lab {
 impl LoadedMesh {
     /// Waits until `side` uses `svid`; how long that took.
     pub async fn uses(&self, side: Side, svid: &X509Svid) -> Duration {
-        uses(&self.mesh, side, self.plan.identity(side), svid).await
+        uses(&self.mesh, side, self.plan.identities.of(side), svid).await
     }
 
     /// Waits until both sides use the SVIDs of a rotation, which are in the order of [`Lab::register`].
@@ -143,7 +142,7 @@ impl LoadedMesh {
 
     /// The statistics of one side.
     pub async fn stats(&self, side: Side) -> Stats {
-        Stats::read(self.mesh.envoy(side).admin()).await.unwrap()
+        Stats::read(self.mesh.envoys.of(side).admin()).await.unwrap()
     }
 
     /// Ends the load and asserts that not one request was lost, that each had a full handshake of its
@@ -188,7 +187,7 @@ pub async fn uses(mesh: &Mesh, side: Side, id: &SpiffeId, svid: &X509Svid) -> Du
     let serial = SerialHex::from_bytes(svid.chain()[0].serial().bytes());
     let started = Instant::now();
     loop {
-        let in_use = certificates::in_use(mesh.envoy(side).admin(), id).await.unwrap();
+        let in_use = certificates::in_use(mesh.envoys.of(side).admin(), id).await.unwrap();
         if in_use.contains(&serial) {
             return started.elapsed();
         }
@@ -196,7 +195,7 @@ pub async fn uses(mesh: &Mesh, side: Side, id: &SpiffeId, svid: &X509Svid) -> Du
             started.elapsed() < IN_USE,
             "{side:?} does not use {} after {IN_USE:?} but {in_use:?}; see {}",
             serial.as_str(),
-            mesh.envoy(side).log().display(),
+            mesh.envoys.of(side).log().display(),
         );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod conformance;
+mod envoy_ca;
 mod envoy_rotation;
 mod load_generator;
 mod peers;

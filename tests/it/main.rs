@@ -10,7 +10,10 @@
 mod architecture;
 mod bench_rows;
 mod conformance;
+mod envoy_ca;
+mod envoy_rotation;
 mod load_generator;
 mod sds_stream;
+mod peers;
 mod store;
 mod uds;

@@ -24,5 +24,7 @@ pub mod wire;
 pub mod agent;
 pub mod server;
 
+pub mod cli;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -8,5 +8,6 @@
 )]
 
 mod architecture;
+mod cli;
 mod conformance;
 mod uds;

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bench_rows;
+mod cli;
 mod conformance;
 mod envoy_ca;
 mod envoy_rotation;

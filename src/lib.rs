@@ -15,9 +15,14 @@
 pub mod runtime;
 pub mod x509;
 
+pub mod config;
 pub mod spiffe;
 
 pub mod transport;
 pub mod wire;
 
+pub mod agent;
 pub mod server;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

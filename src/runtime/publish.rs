@@ -53,7 +53,7 @@ where
     }
 }
 
-impl<T: Clone> Reader<T> {
+impl<T: Clone + Send + Sync> Reader<T> {
     /// The value as it is now.
     pub fn current(&self) -> T {
         self.0.borrow().clone()
@@ -77,7 +77,10 @@ impl<T: Clone> Reader<T> {
     ///
     /// # Errors
     /// [`WriterGone`] when it never can.
-    pub async fn wait_for(&mut self, accept: impl FnMut(&T) -> bool) -> Result<T, WriterGone> {
+    pub async fn wait_for(
+        &mut self,
+        accept: impl FnMut(&T) -> bool + Send,
+    ) -> Result<T, WriterGone> {
         self.0.wait_for(accept).await.map(|value| value.clone()).map_err(|_| WriterGone)
     }
 }

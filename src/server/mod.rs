@@ -2,3 +2,5 @@
 
 pub mod ca;
 pub mod caller;
+pub mod config;
+pub mod store;

@@ -125,6 +125,20 @@ impl Bundle {
         })
     }
 
+    /// The authority that says it signed `certificate`, by key identifier where both have one and by
+    /// name otherwise. No signature is checked: that was done when the SVID arrived.
+    #[must_use]
+    pub fn authority_of(&self, certificate: &Certificate) -> Option<&X509Authority> {
+        let wanted = certificate.extensions().authority_key_id.as_ref();
+        self.x509_authorities.iter().find(|authority| {
+            let has = authority.certificate.extensions().subject_key_id.as_ref();
+            match (wanted, has) {
+                (Some(wanted), Some(has)) => wanted == has,
+                _ => certificate.issuer_der() == authority.certificate.subject_der(),
+            }
+        })
+    }
+
     /// Whether both hold the same authorities; sequence and hint do not count.
     #[must_use]
     pub fn has_same_content(&self, other: &Self) -> bool {

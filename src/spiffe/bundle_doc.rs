@@ -158,11 +158,11 @@ fn rsa_parts(pkcs1: &[u8]) -> (Vec<u8>, Vec<u8>) {
             Ok((n.0, e.0))
         })
     })
-    .map(|(n, e)| (without_leading_zeros(n), without_leading_zeros(e)))
+    .map(|(n, e): (Vec<u8>, Vec<u8>)| (without_leading_zeros(&n), without_leading_zeros(&e)))
     .unwrap_or_default()
 }
 
-fn without_leading_zeros(bytes: Vec<u8>) -> Vec<u8> {
+fn without_leading_zeros(bytes: &[u8]) -> Vec<u8> {
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     bytes.get(start..).map(<[u8]>::to_vec).unwrap_or_default()
 }

@@ -1,3 +1,36 @@
-//! Connections: Unix sockets and mutual TLS, and what their peers are told when something goes wrong.
+//! Connections: the Unix socket that workloads find, TLS between SPIFFE identities, HTTP/2 on both.
+//!
+//! The way of a connection to a Unix socket: [`uds`] published the name → [`accept`] takes the
+//! connection on its own thread, names the peer and greets → [`serve`] speaks HTTP/2 on the runtime
+//! until one side ends. The way of a TLS connection: [`tcp`] accepts, [`mtls`] has the handshake made
+//! and [`verify`] judges the peer. [`channel`] is the other end of both.
 
+pub mod accept;
+pub mod admission;
+pub mod channel;
+pub mod greeting;
+pub mod limits;
+pub mod mtls;
+pub mod peer;
+pub mod serve;
 pub mod status;
+pub mod tcp;
+pub mod uds;
+pub mod verify;
+
+mod authority;
+mod handshake;
+mod hpack;
+mod occupant;
+mod patience;
+mod settings;
+mod streams;
+
+pub use accept::{Accepted, Acceptor};
+pub use greeting::Greeting;
+pub use limits::Limits;
+pub use occupant::FileKind;
+pub use patience::Missing;
+pub use peer::PeerCred;
+pub use serve::{Ended, serve, serve_all};
+pub use uds::Takeover;

@@ -9,6 +9,7 @@ use crate::{
     },
     x509::{Certificate, cert::CertificateError},
 };
+use bytes::Bytes;
 
 /// A bundle that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +43,9 @@ pub fn bundle(wire: &types::Bundle) -> Result<Bundle, BundleError> {
         .map_err(|source| BundleError::TrustDomain { name: wire.trust_domain.clone(), source })?;
     let mut x509_authorities = Vec::with_capacity(wire.x509_authorities.len());
     for (index, authority) in wire.x509_authorities.iter().enumerate() {
-        let certificates = Certificate::parse_concatenated(&authority.asn1).map_err(|source| {
+        // Copied out: a slice would keep the whole message that it came in alive with the bundle.
+        let der = Bytes::copy_from_slice(&authority.asn1);
+        let certificates = Certificate::parse_concatenated(&der).map_err(|source| {
             let trust_domain = trust_domain.clone();
             BundleError::Certificate { trust_domain, number: index + 1, source }
         })?;

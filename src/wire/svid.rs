@@ -5,6 +5,7 @@ use crate::{
     spiffe::SpiffeId,
     x509::{Certificate, cert::CertificateError},
 };
+use bytes::Bytes;
 
 /// Writes a signed chain, leaf first, of the identity `id`.
 #[must_use]
@@ -23,5 +24,6 @@ pub fn to_wire(id: &SpiffeId, chain: &[Certificate], hint: &str) -> types::X509s
 /// # Errors
 /// The first certificate that is broken.
 pub fn chain(wire: &types::X509svid) -> Result<Vec<Certificate>, CertificateError> {
-    wire.cert_chain.iter().map(|der| Certificate::parse(der.clone())).collect()
+    // Copied out: a slice would keep the whole message that it came in alive as long as the SVID.
+    wire.cert_chain.iter().map(|der| Certificate::parse(Bytes::copy_from_slice(der))).collect()
 }

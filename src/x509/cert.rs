@@ -95,12 +95,14 @@ impl Certificate {
     ///
     /// # Errors
     /// When the bytes are not one certificate with a public key of a supported kind.
+    #[expect(clippy::needless_pass_by_value, reason = "keeps the buffer: parsing copies nothing")]
     pub fn parse(der: Bytes) -> Result<Self, CertificateError> {
+        let owned = der.clone();
         let (rest, certificate) = parse_prefix(&der)?;
         if !rest.is_empty() {
             return Err(CertificateError::TrailingBytes(rest.len()));
         }
-        Ok(Self(Arc::new(facts(der.clone(), &certificate)?)))
+        Ok(Self(Arc::new(facts(owned, &certificate)?)))
     }
 
     /// Parses certificates that follow each other without separator, as the Workload API sends them.

@@ -9,6 +9,7 @@ use super::{
     key::{KeyError, KeyPair, PublicAlgorithm, PublicKey},
     lint::{self, LintError, Linted},
     name::{AttributeKind, Name},
+    template::{AuthorityTemplate, LeafTemplate, Validity},
 };
 use aws_lc_rs::rand;
 use rcgen::{
@@ -17,41 +18,6 @@ use rcgen::{
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 use yasna::{DERWriter, Tag, construct_der};
-
-/// Both ends of a certificate's life, inclusive; whole seconds count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    /// Not valid before.
-    pub not_before: SystemTime,
-    /// Not valid after.
-    pub not_after: SystemTime,
-}
-
-/// What an end-entity certificate shall say.
-#[derive(Clone, Debug)]
-pub struct LeafTemplate {
-    /// The subject.
-    pub subject: Name,
-    /// The only URI of subjectAltName.
-    pub uri: String,
-    /// DNS names of subjectAltName, before the URI, in this order.
-    pub dns_names: Vec<String>,
-    /// The key to certify.
-    pub public_key: PublicKey,
-    /// The life.
-    pub validity: Validity,
-}
-
-/// What a self-signed authority shall say.
-#[derive(Clone, Debug)]
-pub struct AuthorityTemplate {
-    /// The subject; [`Authority::self_sign`] adds the serial number attribute when it has none.
-    pub subject: Name,
-    /// The only URI of subjectAltName.
-    pub uri: String,
-    /// The life.
-    pub validity: Validity,
-}
 
 /// A certificate that may sign others, with its key.
 pub struct Authority {
@@ -154,7 +120,7 @@ impl Authority {
             .signed_by(&RcgenPublicKey(&template.public_key), &issuer)
             .map_err(IssueError::Encode)?;
         let certificate = parse(issued.der())?;
-        lint::issued_leaf(&certificate, &template, self)?;
+        lint::issued_leaf(&certificate, &template, &self.certificate, &self.key_id)?;
         Ok(certificate)
     }
 }

@@ -4,8 +4,8 @@
 
 use super::{
     cert::Certificate,
-    issue::{Authority, AuthorityTemplate, LeafTemplate, Validity},
     key::PublicAlgorithm,
+    template::{AuthorityTemplate, LeafTemplate, Validity},
 };
 use std::time::{Duration, SystemTime};
 
@@ -48,13 +48,13 @@ pub enum LintError {
     Differs(&'static str),
 }
 
-/// Judges an end-entity template against the authority that shall sign it.
+/// Judges an end-entity template against the certificate of the authority that shall sign it.
 ///
 /// # Errors
 /// The first broken rule.
 pub fn leaf(
     template: LeafTemplate,
-    authority: &Authority,
+    issuer: &Certificate,
 ) -> Result<Linted<LeafTemplate>, LintError> {
     validity(template.validity)?;
     uri(&template.uri)?;
@@ -63,7 +63,6 @@ pub fn leaf(
             return Err(LintError::DnsName(name.clone()));
         }
     }
-    let issuer = authority.certificate();
     if template.validity.not_after > issuer.not_after()
         || whole(template.validity.not_before) < whole(issuer.not_before())
     {
@@ -109,12 +108,13 @@ pub fn authority_certificate(certificate: &Certificate) -> Result<(), LintError>
 pub(super) fn issued_leaf(
     certificate: &Certificate,
     template: &LeafTemplate,
-    authority: &Authority,
+    issuer: &Certificate,
+    issuer_key_id: &[u8],
 ) -> Result<(), LintError> {
     let extensions = certificate.extensions();
     let usage = extensions.key_usage;
     let checks = [
-        ("issuer", certificate.issuer_der() == authority.certificate().subject_der()),
+        ("issuer", certificate.issuer_der() == issuer.subject_der()),
         ("subject", *certificate.subject() == template.subject),
         ("public key", *certificate.public_key() == template.public_key),
         ("not before", certificate.not_before() == whole(template.validity.not_before)),
@@ -127,7 +127,7 @@ pub(super) fn issued_leaf(
             usage.is_some_and(|u| u.digital_signature && !u.key_cert_sign && !u.crl_sign),
         ),
         ("extended key usage", extensions.server_and_client_auth == Some(true)),
-        ("authority key id", extensions.authority_key_id.as_deref() == Some(authority.key_id())),
+        ("authority key id", extensions.authority_key_id.as_deref() == Some(issuer_key_id)),
         ("subject key id", extensions.subject_key_id.is_some()),
     ];
     match checks.into_iter().find(|(_, holds)| !holds) {

@@ -9,6 +9,7 @@ pub mod key;
 pub mod lint;
 pub mod name;
 pub mod pem;
+pub mod template;
 
 pub use cert::Certificate;
 pub use key::{KeyPair, KeyType, PublicKey, SecretKey};

@@ -39,7 +39,7 @@ fn leaf_template(public_key: PublicKey) -> LeafTemplate {
 fn issue(authority: &Authority) -> Certificate {
     let key = KeyPair::generate(KeyType::EcP256).unwrap();
     let template = leaf_template(key.public_key().clone());
-    authority.sign(lint::leaf(template, authority).unwrap()).unwrap()
+    authority.sign(lint::leaf(template, authority.certificate()).unwrap()).unwrap()
 }
 
 /// The position of each extension's OID (and what follows it) in the DER.
@@ -110,7 +110,7 @@ fn a_template_that_breaks_a_rule_is_never_signed() {
     let authority = authority(KeyType::EcP256);
     let key = KeyPair::generate(KeyType::EcP256).unwrap();
     let good = leaf_template(key.public_key().clone());
-    let refused = |template| lint::leaf(template, &authority).unwrap_err();
+    let refused = |template| lint::leaf(template, authority.certificate()).unwrap_err();
     let mut template = good.clone();
     template.validity.not_after = at(NOW + 90_000);
     assert_eq!(refused(template), LintError::BeyondAuthority);

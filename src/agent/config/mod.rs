@@ -1,0 +1,15 @@
+//! What the agent runs with, and where it comes from: a file, the flags of `run`, and SPIRE's defaults.
+
+pub mod default;
+mod flags;
+mod load;
+mod model;
+mod raw;
+mod validate;
+
+pub use flags::Overrides;
+pub use load::{load, read};
+pub use model::{
+    AgentConfig, Bootstrap, BundleFormat, CertificateValidation, Executable, JoinToken, KeyManager,
+    NodeAttestor, Sds, ServerAddress, WorkloadAttestor,
+};

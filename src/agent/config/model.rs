@@ -1,0 +1,167 @@
+//! What the agent runs with: plain values, checked, with nothing left to default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::listen::{HealthChecks, Prometheus};
+use crate::config::log::Log;
+use crate::config::secret::Secret;
+use crate::spiffe::TrustDomain;
+
+use super::default;
+
+/// What the agent runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// The trust domain it belongs to.
+    pub trust_domain: TrustDomain,
+    /// Where it keeps what must survive a restart.
+    pub data_dir: PathBuf,
+    /// Where and how much it logs.
+    pub log: Log,
+    /// The server it dials.
+    pub server: ServerAddress,
+    /// How it knows its first server.
+    pub bootstrap: Bootstrap,
+    /// The socket workloads connect to.
+    pub socket_path: PathBuf,
+    /// The socket of its admin API.
+    pub admin_socket_path: Option<PathBuf>,
+    /// How it proves to the server which node it is on.
+    pub node_attestor: NodeAttestor,
+    /// Where its own key is kept.
+    pub key_manager: KeyManager,
+    /// How it recognises workloads.
+    pub workload_attestors: Vec<WorkloadAttestor>,
+    /// How many workload SVIDs it keeps for workloads that are not connected.
+    pub x509_svid_cache_max_size: usize,
+    /// How SDS names resources.
+    pub sds: Sds,
+    /// How often it asks a server that has no watch stream.
+    pub sync_interval: Duration,
+    /// The listener for probes.
+    pub health_checks: Option<HealthChecks>,
+    /// The listener for metrics.
+    pub prometheus: Option<Prometheus>,
+    /// The oldest an SVID may grow before it is renewed, below its own schedule. No file sets it; `finial dev` does.
+    pub renew_every: Option<Duration>,
+}
+
+/// The server an agent dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// A name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// How an agent that has no bundle yet knows its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// It trusts the first server it meets.
+    Insecure,
+    /// The server's CA is in a file.
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        format: BundleFormat,
+    },
+}
+
+/// What a trust bundle file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BundleFormat {
+    /// PEM certificates.
+    #[default]
+    Pem,
+    /// A SPIFFE bundle document.
+    Spiffe,
+}
+
+/// How an agent proves which node it is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeAttestor {
+    /// With a token of the server; `None` once the agent has an SVID of its own.
+    JoinToken(Option<JoinToken>),
+}
+
+/// Where the join token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinToken {
+    /// Here.
+    Token(Secret),
+    /// In a file, which is read when the token is needed.
+    File(PathBuf),
+}
+
+/// Where the agent's own key is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyManager {
+    /// In a directory.
+    Disk {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// In memory: a restart attests the node again.
+    Memory,
+}
+
+/// How an agent recognises workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadAttestor {
+    /// By user, groups, and perhaps the executable.
+    Unix {
+        /// Which selectors the executable yields.
+        executable: Executable,
+    },
+}
+
+/// What of a workload's executable becomes a selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executable {
+    /// Nothing.
+    Ignored,
+    /// Its path.
+    Path,
+    /// Its path and its SHA-256.
+    PathAndHash {
+        /// The largest executable that is hashed; a larger one fails the attestation.
+        max_bytes: Option<u64>,
+    },
+}
+
+/// How SDS names resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sds {
+    /// The name of a workload's own SVID.
+    pub default_svid_name: String,
+    /// The name of the own trust domain's bundle, if the file says one; `None`: `ROOTCA`, with federated bundles.
+    pub default_bundle_name: Option<String>,
+    /// The name of all bundles together, if the file says one; `None`: `ALL`.
+    pub default_all_bundles_name: Option<String>,
+    /// Who checks a peer's certificate.
+    pub validation: CertificateValidation,
+}
+
+/// Who checks a peer's certificate in Envoy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateValidation {
+    /// Envoy's SPIFFE validator, which knows several trust domains.
+    #[default]
+    Spiffe,
+    /// Envoy's standard validator.
+    Standard,
+}
+
+impl Default for Sds {
+    fn default() -> Self {
+        Self {
+            default_svid_name: default::SVID_NAME.to_owned(),
+            default_bundle_name: None,
+            default_all_bundles_name: None,
+            validation: CertificateValidation::default(),
+        }
+    }
+}

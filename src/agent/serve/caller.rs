@@ -1,0 +1,194 @@
+//! One connection's caller: who it is, attested once for streams that open together, and what all its
+//! streams must know of each other.
+
+use super::secret::SecretNames;
+use crate::{
+    agent::{
+        cache::{Cache, Subscription, View},
+        metrics::ServeMetrics,
+        serve::secret::Validation,
+        workload::attest::{AttestError, Attestor},
+    },
+    runtime::{Backoff, Clock, Publisher, Reader, Shutdown},
+    spiffe::SelectorSet,
+    transport::{peer::PeerCred, status::Kind},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::Status;
+
+/// What every connection is served with.
+pub struct Serving {
+    /// What there is to serve.
+    pub cache: Cache,
+    /// Says who callers are.
+    pub attestor: Attestor,
+    /// The names of a workload's own things.
+    pub names: SecretNames,
+    /// How validation contexts are written unless an Envoy asks otherwise.
+    pub validation: Validation,
+    /// Counts what is served.
+    pub metrics: ServeMetrics,
+    /// Tells whether an SVID is still valid when it is sent.
+    pub clock: Clock,
+    /// Ends every stream.
+    pub shutdown: Shutdown,
+}
+
+/// The process at the other end of a connection.
+pub struct Caller {
+    /// What it is served with.
+    pub serving: Arc<Serving>,
+    peer: Arc<PeerCred>,
+    attested: tokio::sync::Mutex<Option<(Instant, SelectorSet)>>,
+    /// A response was refused and nothing that differs was sent since.
+    is_refusing: AtomicBool,
+    /// How often bundle streams were told to send their bytes anew.
+    nudges: Publisher<u8>,
+    /// Names that were explained in the log already.
+    explained: Mutex<HashSet<Arc<str>>>,
+}
+
+/// Envoy opens its streams within milliseconds of each other; a process that changes its user or group
+/// is seen as changed by the first stream that it opens a second later.
+const ATTESTATION_IS_FRESH: Duration = Duration::from_secs(1);
+
+impl Caller {
+    /// The caller of a new connection. Nothing is asked about it yet.
+    #[must_use]
+    pub fn new(peer: Arc<PeerCred>, serving: Arc<Serving>) -> Self {
+        Self {
+            serving,
+            peer,
+            attested: tokio::sync::Mutex::new(None),
+            is_refusing: AtomicBool::new(false),
+            nudges: Publisher::new(0),
+            explained: Mutex::default(),
+        }
+    }
+
+    /// The caller's process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.peer.pid
+    }
+
+    /// The caller's selectors; the process is asked about once for streams that open together.
+    /// Dropping it is safe.
+    ///
+    /// # Errors
+    /// When an attestor cannot tell, or the process has ended.
+    pub async fn attest(&self) -> Result<SelectorSet, AttestError> {
+        let mut attested = self.attested.lock().await;
+        if let Some((at, selectors)) = &*attested
+            && at.elapsed() < ATTESTATION_IS_FRESH
+            && self.peer.is_alive()
+        {
+            return Ok(selectors.clone());
+        }
+        let selectors = self.serving.attestor.attest(&self.peer).await?;
+        *attested = Some((Instant::now(), selectors.clone()));
+        Ok(selectors)
+    }
+
+    /// Attests and subscribes, waiting as long as an attestor cannot tell: an answer from partial
+    /// knowledge would be wrong for the stream's life (agent.md §3.2). Dropping it is safe.
+    pub(super) async fn subscribe_patiently(&self) -> Result<Subscription, Status> {
+        // 100 ms to 5 s: a kubelet that restarts is back in seconds, and Envoy waits without asking.
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            match self.attest().await {
+                Ok(selectors) => return Ok(self.serving.cache.subscribe(&selectors)),
+                Err(AttestError::CallerEnded { .. }) => return Err(attestation_failed()),
+                Err(error) => {
+                    tracing::warn!(
+                        pid = self.pid(),
+                        error = &error as &dyn std::error::Error,
+                        "workload attestation failed; its stream waits"
+                    );
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+
+    /// Attests and subscribes at once or not at all, for clients that ask again themselves.
+    pub(super) async fn subscribe(&self) -> Result<Subscription, Status> {
+        match self.attest().await {
+            Ok(selectors) => Ok(self.serving.cache.subscribe(&selectors)),
+            Err(error) => {
+                tracing::warn!(
+                    pid = self.pid(),
+                    error = &error as &dyn std::error::Error,
+                    "workload attestation failed"
+                );
+                Err(attestation_failed())
+            }
+        }
+    }
+
+    /// The caller refused a response.
+    pub(super) fn refused(&self) {
+        self.is_refusing.store(true, Ordering::Relaxed);
+    }
+
+    /// A stream is about to send something new. After a refusal that is the correction, and an Envoy
+    /// takes it up only if its bundle's bytes change too (envoyproxy/envoy#42438).
+    pub(super) fn corrects(&self) {
+        if self.is_refusing.swap(false, Ordering::Relaxed) {
+            self.nudges.update(|count| {
+                *count = count.wrapping_add(1).max(1);
+                true
+            });
+        }
+    }
+
+    /// How often bundle streams were told to send their bytes anew.
+    pub(super) fn nudges(&self) -> Reader<u8> {
+        self.nudges.reader()
+    }
+
+    /// Explains once why `name` is not answered.
+    pub(super) fn explain_foreign(&self, name: &Arc<str>) {
+        if !self.first_mention(name) {
+            return;
+        }
+        tracing::info!(
+            pid = self.pid(),
+            name = %name.escape_default(),
+            "SDS name is not one of ours; it stays unanswered and disturbs no other name. Istio before \
+             1.25 asks for file-cert: and file-root: names here: upgrade it or use credentialName"
+        );
+    }
+
+    /// Explains once that no entry matches.
+    pub(super) fn explain_waiting(&self, name: &Arc<str>, view: &View, selectors: &SelectorSet) {
+        if !view.is_synced || view.pending > 0 || !self.first_mention(name) {
+            return;
+        }
+        tracing::info!(
+            pid = self.pid(),
+            name = %name.escape_default(),
+            ?selectors,
+            "no registration entry gives this workload that identity yet; its stream waits for one"
+        );
+    }
+
+    fn first_mention(&self, name: &Arc<str>) -> bool {
+        // Bounded: a hostile caller gets its first names explained and no more.
+        let mut explained = self.explained.lock();
+        explained.len() < 64 && explained.insert(Arc::clone(name))
+    }
+}
+
+fn attestation_failed() -> Status {
+    Kind::Unavailable.status("workload attestation failed")
+}

@@ -1,0 +1,127 @@
+//! The delta variant of SDS: as [`super::sotw`], with names added and removed one by one, and removals
+//! told. Serves hand-written Envoy configurations; Istio never asks for it.
+
+use super::{
+    caller::Caller,
+    grpc::{self, Data},
+    ledger::Ledger,
+    node,
+    secret::SECRET_TYPE,
+    sotw::{check_type, nonce, refuse_unservable},
+};
+use crate::{
+    agent::cache::View,
+    spiffe::SelectorSet,
+    transport::status::Kind,
+    wire::proto::envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
+    },
+};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use prost::Message;
+use prost_types::Any;
+use std::sync::Arc;
+use tonic::Status;
+
+/// One DeltaSecrets stream.
+pub(super) struct Delta {
+    caller: Arc<Caller>,
+    ledger: Ledger,
+    version: u64,
+    is_first_request: bool,
+}
+
+impl Delta {
+    pub(super) fn new(caller: Arc<Caller>) -> Self {
+        let ledger = Ledger::new(caller.serving.validation);
+        Self { caller, ledger, version: 0, is_first_request: true }
+    }
+
+    /// Takes a request in. What a reconnecting client says it holds (`initial_resource_versions`) is
+    /// not believed: staying silent about it starves a new subscription within that Envoy
+    /// (envoyproxy/envoy#47309).
+    pub(super) fn request(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Status> {
+        check_type(&request.type_url)?;
+        if let Some(node) = &request.node {
+            self.ledger.validation = node::validation(node, self.caller.serving.validation);
+        }
+        if request.response_nonce == nonce(self.version) {
+            self.answered(request);
+        }
+        let (added, removed) =
+            (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
+        let names = &self.caller.serving.names;
+        self.ledger.want_delta(added, removed, self.is_first_request, names)?;
+        self.is_first_request = false;
+        Ok(())
+    }
+
+    fn answered(&self, request: &DeltaDiscoveryRequest) {
+        let Some(detail) = &request.error_detail else {
+            self.caller.serving.metrics.acked();
+            return;
+        };
+        self.caller.serving.metrics.nacked();
+        self.caller.refused();
+        tracing::error!(
+            pid = self.caller.pid(),
+            version = self.version,
+            reason = %detail.message.escape_debug(),
+            "envoy refused a secret and keeps its last one; it is not sent again until it changes"
+        );
+    }
+
+    /// Bundles are to be sent with other bytes, see [`Caller::corrects`].
+    pub(super) const fn nudge(&mut self, padding: u8) {
+        self.ledger.padding = padding;
+    }
+
+    /// The response that is due, if one is.
+    pub(super) fn respond(
+        &mut self,
+        view: &View,
+        selectors: &SelectorSet,
+    ) -> Result<Option<Data>, Status> {
+        let serving = &self.caller.serving;
+        let balance = self.ledger.balance(view, &serving.names, serving.clock.now());
+        refuse_unservable(&balance, &self.ledger)?;
+        balance.foreign.iter().for_each(|name| self.caller.explain_foreign(name));
+        balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
+        if balance.lacking.is_empty() && balance.gone.is_empty() {
+            return Ok(None);
+        }
+        if self.ledger.has_sent_anything() {
+            self.caller.corrects();
+        }
+        self.version += 1;
+        let resources = balance
+            .lacking
+            .iter()
+            .map(|(name, bytes)| resource(name, bytes))
+            .collect::<Result<Vec<_>, _>>()?;
+        let response = DeltaDiscoveryResponse {
+            system_version_info: self.version.to_string(),
+            resources,
+            type_url: SECRET_TYPE.to_owned(),
+            nonce: nonce(self.version),
+            removed_resources: balance.gone.iter().map(|name| name.to_string()).collect(),
+        };
+        self.ledger.note_sent(&balance.lacking);
+        self.ledger.note_removed(&balance.gone);
+        Ok(Some(grpc::frame(&response.encode_to_vec(), Bytes::new())))
+    }
+
+    /// Whether something was sent on this stream.
+    pub(super) const fn has_sent_anything(&self) -> bool {
+        self.version > 0
+    }
+}
+
+fn resource(name: &str, bytes: &Bytes) -> Result<Resource, Status> {
+    let any = Any::decode(bytes.clone())
+        .map_err(|error| Kind::Internal.status(format!("cannot encode {name:?}: {error}")))?;
+    let hash = digest::digest(&digest::SHA256, bytes);
+    let version = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(Resource { version, resource: Some(any), name: name.to_owned() })
+}

@@ -1,0 +1,14 @@
+//! The workload socket: Envoy's SDS and the SPIFFE Workload API, one connection task per caller.
+
+pub mod body;
+pub mod caller;
+mod delta;
+pub mod grpc;
+mod ledger;
+mod node;
+mod route;
+mod sds;
+pub mod secret;
+pub mod socket;
+mod sotw;
+mod workload_api;

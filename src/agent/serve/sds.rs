@@ -1,0 +1,225 @@
+//! Envoy's Secret Discovery Service: drives each stream between its requests and its views.
+//!
+//! No stream is closed for want of an identity: it waits, and is answered when the identity arrives
+//! (istio-envoy.md §0.4: closing costs Envoy up to 30 s).
+
+use super::{
+    body::{Outbox, StreamBody},
+    caller::Caller,
+    delta::Delta,
+    grpc::{Data, Requests},
+    ledger::Ledger,
+    secret::SECRET_TYPE,
+    sotw::{self, Sotw},
+};
+use crate::{
+    agent::{cache::View, metrics::Api},
+    runtime::Reader,
+    spiffe::SelectorSet,
+    transport::status::Kind,
+    wire::proto::envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse,
+    },
+};
+use bytes::{Buf, Bytes};
+use hyper::body::Incoming;
+use prost::Message;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tonic::Status;
+
+/// The body of a StreamSecrets call.
+pub(super) fn stream_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+    let machine = Machine::Sotw(Sotw::new(Arc::clone(&caller)), Requests::new(body));
+    StreamBody::new(|outbox| drive(machine, caller, outbox))
+}
+
+/// The body of a DeltaSecrets call.
+pub(super) fn delta_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+    let machine = Machine::Delta(Delta::new(Arc::clone(&caller)), Requests::new(body));
+    StreamBody::new(|outbox| drive(machine, caller, outbox))
+}
+
+/// The body of a FetchSecrets call.
+pub(super) fn fetch_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+    StreamBody::new(|outbox| fetch(caller, Requests::new(body), outbox))
+}
+
+/// A stream's state machine with the requests that feed it.
+enum Machine {
+    Sotw(Sotw, Requests<DiscoveryRequest>),
+    Delta(Delta, Requests<DeltaDiscoveryRequest>),
+}
+
+/// Whether the client may still ask for something.
+#[derive(PartialEq, Eq)]
+enum Client {
+    Asking,
+    Done,
+}
+
+impl Machine {
+    /// Waits for a request and takes it in. Dropping it loses nothing.
+    async fn next_request(&mut self) -> Result<Client, Status> {
+        match self {
+            Self::Sotw(stream, requests) => match requests.next().await? {
+                Some(request) => stream.request(request)?,
+                None => return Ok(Client::Done),
+            },
+            Self::Delta(stream, requests) => match requests.next().await? {
+                Some(request) => stream.request(&request)?,
+                None => return Ok(Client::Done),
+            },
+        }
+        Ok(Client::Asking)
+    }
+
+    fn respond(&mut self, view: &View, selectors: &SelectorSet) -> Result<Option<Data>, Status> {
+        match self {
+            Self::Sotw(stream, _) => stream.respond(view, selectors),
+            Self::Delta(stream, _) => stream.respond(view, selectors),
+        }
+    }
+
+    const fn nudge(&mut self, padding: u8) {
+        match self {
+            Self::Sotw(stream, _) => stream.nudge(padding),
+            Self::Delta(stream, _) => stream.nudge(padding),
+        }
+    }
+
+    fn has_sent_anything(&self) -> bool {
+        match self {
+            Self::Sotw(stream, _) => stream.has_sent_anything(),
+            Self::Delta(stream, _) => stream.has_sent_anything(),
+        }
+    }
+}
+
+/// Runs a stream to its end.
+async fn drive(machine: Machine, caller: Arc<Caller>, outbox: Outbox) -> Result<(), Status> {
+    let serving = Arc::clone(&caller.serving);
+    let account = Account::open(&caller);
+    let result = tokio::select! {
+        biased;
+        () = serving.shutdown.requested() => {
+            Err(Kind::Unavailable.status("the agent is shutting down; connect again"))
+        }
+        result = converse(machine, &caller, &outbox, &account) => result,
+    };
+    if let Err(status) = &result {
+        tracing::debug!(pid = caller.pid(), code = ?status.code(), reason = status.message(), "SDS stream ended");
+    }
+    result
+}
+
+async fn converse(
+    mut machine: Machine,
+    caller: &Caller,
+    outbox: &Outbox,
+    account: &Account<'_>,
+) -> Result<(), Status> {
+    let mut nudges: Reader<u8> = caller.nudges();
+    let mut subscription = caller.subscribe_patiently().await?;
+    let selectors = subscription.selectors().clone();
+    let mut view = subscription.current();
+    loop {
+        // A push rests here until the client reads; meanwhile newer views replace each other.
+        if let Some(frame) = machine.respond(&view, &selectors)? {
+            account.pushing(&frame, &view, machine.has_sent_anything());
+            outbox.send(frame).await;
+        }
+        tokio::select! {
+            biased;
+            client = machine.next_request() => {
+                if client? == Client::Done {
+                    return Ok(());
+                }
+                view = subscription.current();
+            }
+            changed = subscription.changed() => {
+                view = changed.map_err(|_| Kind::Unavailable.status("the agent is ending"))?;
+            }
+            nudged = nudges.changed() => {
+                machine.nudge(nudged.map_err(|_| Kind::Internal.status("the connection is gone"))?);
+            }
+        }
+    }
+}
+
+/// Answers a FetchSecrets call with what is there now.
+async fn fetch(
+    caller: Arc<Caller>,
+    mut requests: Requests<DiscoveryRequest>,
+    outbox: Outbox,
+) -> Result<(), Status> {
+    let request = requests.next().await?.ok_or_else(|| Kind::Internal.status("no request"))?;
+    sotw::check_type(&request.type_url)?;
+    let serving = &caller.serving;
+    let account = Account::open(&caller);
+    let mut subscription = caller.subscribe().await?;
+    let view = subscription.current();
+    let mut ledger = Ledger::new(serving.validation);
+    if let Some(node) = &request.node {
+        ledger.validation = super::node::validation(node, serving.validation);
+    }
+    ledger.want(&request.resource_names, true, &serving.names)?;
+    let balance = ledger.balance(&view, &serving.names, serving.clock.now());
+    sotw::refuse_unservable(&balance, &ledger)?;
+    if balance.lacking.is_empty() {
+        let mut names: Vec<_> = request.resource_names.iter().filter(|n| !n.is_empty()).collect();
+        names.sort();
+        return Err(Kind::Invalid
+            .status(format!("workload is not authorized for the requested identities {names:?}")));
+    }
+    let any = |bytes: &Bytes| prost_types::Any::decode(bytes.clone()).unwrap_or_default();
+    let resources = balance.lacking.iter().map(|(_, bytes)| any(bytes)).collect();
+    let type_url = SECRET_TYPE.to_owned();
+    let response = DiscoveryResponse { resources, type_url, ..DiscoveryResponse::default() };
+    let frame = super::grpc::frame(&response.encode_to_vec(), Bytes::new());
+    account.pushing(&frame, &view, true);
+    outbox.send(frame).await;
+    Ok(())
+}
+
+/// One stream's entries in the metrics.
+struct Account<'a> {
+    caller: &'a Caller,
+    opened: Instant,
+    is_held: std::sync::atomic::AtomicBool,
+}
+
+impl<'a> Account<'a> {
+    fn open(caller: &'a Caller) -> Self {
+        caller.serving.metrics.stream_opened(Api::Sds);
+        caller.serving.metrics.held();
+        let is_held = std::sync::atomic::AtomicBool::new(true);
+        Self { caller, opened: Instant::now(), is_held }
+    }
+
+    fn pushing(&self, frame: &Data, view: &View, _has_sent_before: bool) {
+        let metrics = &self.caller.serving.metrics;
+        metrics.pushed(Api::Sds, frame.remaining());
+        if self.release() {
+            metrics.first_secret(self.opened.elapsed());
+        } else {
+            metrics.push_delay(view.made_at.elapsed());
+        }
+    }
+
+    /// Whether this was the first push.
+    fn release(&self) -> bool {
+        let was_held = self.is_held.swap(false, std::sync::atomic::Ordering::Relaxed);
+        if was_held {
+            self.caller.serving.metrics.released();
+        }
+        was_held
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        self.release();
+        self.caller.serving.metrics.stream_closed(Api::Sds);
+    }
+}

@@ -1,0 +1,86 @@
+//! Puts the workload socket into the world: bound, served, and only then given its public name.
+
+use super::{
+    caller::{Caller, Serving},
+    route::{self, Route},
+};
+use crate::{
+    runtime::TaskSet,
+    transport::{
+        Acceptor, Greeting, Limits, Takeover, accept::AcceptError, greeting::GreetingError,
+        serve_all, uds,
+    },
+};
+use std::{path::Path, sync::Arc};
+use tonic_health::server::HealthReporter;
+
+/// Everybody on the node may connect; who they are decides what they get.
+const SOCKET_MODE: u32 = 0o777;
+
+/// Why there is no workload socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The name could not be had.
+    #[error("cannot serve the workload socket")]
+    Bind(#[from] uds::BindError),
+    /// The accept loop did not start.
+    #[error("cannot accept connections on the workload socket")]
+    Accept(#[from] AcceptError),
+    /// HTTP/2 could not be set up.
+    #[error("cannot prepare the HTTP/2 greeting")]
+    Greeting(#[from] GreetingError),
+    /// The descriptors of our own services do not fit together.
+    #[error("cannot set up gRPC reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// The served socket's switch: whether its health service says SERVING.
+pub struct SocketHealth(HealthReporter);
+
+/// Binds `path`, serves it with tasks of `tasks` until `serving.shutdown`, and publishes it. From then
+/// on every connection is greeted at once, whether or not anything is known yet.
+///
+/// # Errors
+/// When the name cannot be had or the process lacks resources.
+pub async fn start(
+    path: &Path,
+    takeover: Takeover,
+    limits: Limits,
+    serving: Arc<Serving>,
+    tasks: &TaskSet,
+) -> Result<SocketHealth, SocketError> {
+    let (routes, health) = route::others().await?;
+    let (listener, publication) = uds::bind(path, SOCKET_MODE, takeover)?;
+    let acceptor = Acceptor::start(listener, Greeting::record()?, limits)?;
+    let shutdown = serving.shutdown.clone();
+    let connections = tasks.clone();
+    tasks.spawn("workload socket", async move {
+        serve_all(acceptor, connections, shutdown, |peer| {
+            let caller = Caller::new(Arc::clone(peer), Arc::clone(&serving));
+            Route::new(Arc::new(caller), routes.clone())
+        })
+        .await;
+    });
+    publication.publish()?;
+    Ok(SocketHealth(health))
+}
+
+impl SocketHealth {
+    /// Sets what the health service on the socket says.
+    pub async fn set_serving(&self, is_serving: Serves) {
+        let status = match is_serving {
+            Serves::Yes => tonic_health::ServingStatus::Serving,
+            Serves::NotYet => tonic_health::ServingStatus::NotServing,
+        };
+        self.0.set_service_status("", status).await;
+    }
+}
+
+/// Whether the agent can give out identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// It knows its entries and bundle.
+    Yes,
+    /// It does not.
+    NotYet,
+}

@@ -1,0 +1,9 @@
+//! Workload attestation: from a caller's process to the selectors that say what it is.
+
+pub mod accounts;
+pub mod attest;
+pub mod executable;
+pub mod process;
+pub mod unix;
+
+pub use attest::{AttestError, Attestor};

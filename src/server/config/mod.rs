@@ -1,0 +1,14 @@
+//! What the server runs with, and where it comes from: a file, the flags of `run`, and SPIRE's defaults.
+
+pub mod default;
+mod flags;
+mod load;
+mod model;
+mod raw;
+mod validate;
+
+pub use flags::Overrides;
+pub use load::{load, read};
+pub use model::{
+    CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
+};

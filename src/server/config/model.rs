@@ -1,0 +1,121 @@
+//! What the server runs with: plain values, checked, with nothing left to default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::listen::{HealthChecks, Prometheus};
+use crate::config::log::Log;
+use crate::spiffe::TrustDomain;
+use crate::x509::key::KeyType;
+
+use super::default;
+
+/// What the server runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where agents reach it.
+    pub bind: SocketAddr,
+    /// The socket of its private API.
+    pub socket_path: PathBuf,
+    /// The trust domain it signs for.
+    pub trust_domain: TrustDomain,
+    /// Where it keeps what must survive a restart.
+    pub data_dir: PathBuf,
+    /// Where and how much it logs.
+    pub log: Log,
+    /// Its certificate authority.
+    pub ca: CaConfig,
+    /// A workload SVID's lifetime where the entry says none.
+    pub x509_svid_ttl: Duration,
+    /// An agent SVID's lifetime.
+    pub agent_ttl: Duration,
+    /// Which calls of agents are rate limited.
+    pub rate_limit: RateLimit,
+    /// The listener for probes.
+    pub health_checks: Option<HealthChecks>,
+    /// The listener for metrics.
+    pub prometheus: Option<Prometheus>,
+    /// Where entries, nodes and bundles are kept.
+    pub data_store: DataStore,
+    /// Where the CA's keys are kept.
+    pub key_manager: KeyManager,
+    /// How nodes may prove who they are.
+    pub node_attestors: Vec<NodeAttestor>,
+}
+
+/// The certificate authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaConfig {
+    /// How long one CA certificate lives.
+    pub ttl: Duration,
+    /// The kind of its key.
+    pub key_type: KeyType,
+    /// The subject of its certificate, to which the CA adds a serial number.
+    pub subject: CaSubject,
+}
+
+/// The subject of CA certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaSubject {
+    /// `C`
+    pub country: Vec<String>,
+    /// `O`
+    pub organization: Vec<String>,
+    /// `CN`
+    pub common_name: Option<String>,
+}
+
+impl Default for CaSubject {
+    fn default() -> Self {
+        Self {
+            country: vec![default::CA_SUBJECT_COUNTRY.to_owned()],
+            organization: vec![default::CA_SUBJECT_ORGANIZATION.to_owned()],
+            common_name: None,
+        }
+    }
+}
+
+/// Which calls of agents are rate limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Node attestation.
+    pub attestation: bool,
+    /// Signing.
+    pub signing: bool,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { attestation: true, signing: true }
+    }
+}
+
+/// Where entries, nodes and bundles are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataStore {
+    /// In a SQLite file.
+    Sqlite {
+        /// The file's name or URI, as SQLite takes it.
+        connection_string: String,
+    },
+}
+
+/// Where the CA's keys are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyManager {
+    /// In a file.
+    Disk {
+        /// The file.
+        keys_path: PathBuf,
+    },
+    /// In memory: a restart makes a new CA.
+    Memory,
+}
+
+/// How a node may prove who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeAttestor {
+    /// With a token that `token generate` printed.
+    JoinToken,
+}

@@ -1,0 +1,163 @@
+//! From the file's table to what the server runs with: defaults, required settings, and settings that do not fit together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::listen::{Endpoint, socket_path};
+use crate::config::{Cause, Problems, Warning};
+
+use super::default;
+use super::model::{
+    CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
+};
+use super::raw::{RawCaSubject, RawDataStore, RawKeyManager, RawPlugins, RawServer};
+
+/// The server's configuration, if nothing it needs is missing or wrong.
+pub(super) fn validate(
+    raw: RawServer,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) -> Option<ServerConfig> {
+    let server = raw.server;
+    let bind = Endpoint {
+        host: server.bind_address,
+        default_host: default::BIND_ADDRESS,
+        port: server.bind_port,
+        default_port: default::BIND_PORT,
+        path: "server",
+        keys: ("bind_address", "bind_port"),
+    }
+    .validate(problems);
+    let trust_domain = problems.require(server.trust_domain, "server.trust_domain", "trust_domain");
+    let data_dir = problems.require(server.data_dir, "server.data_dir", "data_dir");
+    let socket_path = match server.socket_path {
+        Some(path) => socket_path(&path.value, Some(path.origin), "server.socket_path", problems),
+        None => Some(Path::new(default::SOCKET_PATH).to_owned()),
+    };
+    let ca_ttl = server.ca_ttl.map_or(default::CA_TTL, |ttl| ttl.value);
+    let x509_svid_ttl =
+        server.default_x509_svid_ttl.map_or(default::X509_SVID_TTL, |ttl| ttl.value);
+    warnings.extend(lifetime_warning("default_x509_svid_ttl", x509_svid_ttl, ca_ttl));
+    let agent_ttl = server.agent_ttl.map_or(x509_svid_ttl, |ttl| {
+        warnings.extend(lifetime_warning("agent_ttl", ttl.value, ca_ttl));
+        ttl.value
+    });
+    let ca = CaConfig {
+        ttl: ca_ttl,
+        key_type: server.ca_key_type.map_or(default::CA_KEY_TYPE, |key_type| key_type.value),
+        subject: server
+            .ca_subject
+            .map_or_else(CaSubject::default, |subject| ca_subject(subject, warnings)),
+    };
+    let limited = RateLimit::default();
+    let rate_limit = RateLimit {
+        attestation: server.ratelimit.attestation.map_or(limited.attestation, |limit| limit.value),
+        signing: server.ratelimit.signing.map_or(limited.signing, |limit| limit.value),
+    };
+    let health_checks = raw.health_checks.validate(problems);
+    let prometheus = raw.telemetry.validate(problems);
+    let plugins = validate_plugins(raw.plugins, problems);
+    let log = server.log.validate();
+    let (data_store, key_manager, node_attestors) = plugins?;
+    Some(ServerConfig {
+        bind: bind?,
+        socket_path: socket_path?,
+        trust_domain: trust_domain?,
+        data_dir: data_dir?,
+        log,
+        ca,
+        x509_svid_ttl,
+        agent_ttl,
+        rate_limit,
+        health_checks,
+        prometheus,
+        data_store,
+        key_manager,
+        node_attestors,
+    })
+}
+
+type PluginConfigs = (DataStore, KeyManager, Vec<NodeAttestor>);
+
+fn validate_plugins(raw: Option<RawPlugins>, problems: &mut Problems) -> Option<PluginConfigs> {
+    let Some(raw) = raw else {
+        let what = "plugins section";
+        problems.push("plugins", None, Cause::Missing { what });
+        return None;
+    };
+    let data_store = raw
+        .data_stores
+        .exactly_one(problems)
+        .and_then(|data_store| validate_data_store(data_store, problems));
+    let key_manager = raw
+        .key_managers
+        .exactly_one(problems)
+        .and_then(|key_manager| validate_key_manager(key_manager, problems));
+    Some((data_store?, key_manager?, raw.node_attestors.any()))
+}
+
+fn validate_data_store(raw: RawDataStore, problems: &mut Problems) -> Option<DataStore> {
+    let path = "plugins.DataStore.sql.plugin_data";
+    let database_type = problems.require(
+        raw.database_type,
+        &format!("{path}.database_type"),
+        "database_type of DataStore \"sql\"",
+    );
+    let connection_string = problems.require(
+        raw.connection_string,
+        &format!("{path}.connection_string"),
+        "connection_string of DataStore \"sql\"",
+    );
+    database_type?;
+    Some(DataStore::Sqlite { connection_string: connection_string? })
+}
+
+fn validate_key_manager(raw: RawKeyManager, problems: &mut Problems) -> Option<KeyManager> {
+    match raw {
+        RawKeyManager::Memory => Some(KeyManager::Memory),
+        RawKeyManager::Disk { keys_path } => {
+            let keys_path = problems.require(
+                keys_path,
+                "plugins.KeyManager.disk.plugin_data.keys_path",
+                "keys_path of KeyManager \"disk\"",
+            )?;
+            Some(KeyManager::Disk { keys_path })
+        }
+    }
+}
+
+fn ca_subject(raw: RawCaSubject, warnings: &mut Vec<Warning>) -> CaSubject {
+    let subject = CaSubject {
+        country: raw.country.map(|country| country.value).unwrap_or_default(),
+        organization: raw.organization.map(|organization| organization.value).unwrap_or_default(),
+        common_name: raw.common_name.map(|common_name| common_name.value),
+    };
+    let is_empty = subject.country.is_empty()
+        && subject.organization.is_empty()
+        && subject.common_name.is_none();
+    if is_empty {
+        warnings.push(Warning::EmptyCaSubject);
+        return CaSubject::default();
+    }
+    subject
+}
+
+/// A CA stops signing when a sixth of its life is left, or seven days: SPIRE's rotation schedule.
+const ACTIVATION_DIVISOR: u32 = 6;
+const LONGEST_SVID_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Warns of SVIDs that would outlive the CA that signs them last.
+fn lifetime_warning(setting: &'static str, ttl: Duration, ca_ttl: Duration) -> Option<Warning> {
+    let longest = (ca_ttl / ACTIVATION_DIVISOR).min(LONGEST_SVID_TTL);
+    if ttl <= longest {
+        return None;
+    }
+    if ttl < LONGEST_SVID_TTL {
+        return Some(Warning::LongerThanCa {
+            setting,
+            longest,
+            ca_ttl: ttl.saturating_mul(ACTIVATION_DIVISOR),
+        });
+    }
+    Some(Warning::LongerThanAnyCa { setting, longest })
+}

@@ -1,0 +1,3 @@
+//! The SPIFFE standards, clause by clause.
+
+mod spiffe_id;

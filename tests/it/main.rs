@@ -9,6 +9,7 @@
 
 mod architecture;
 mod conformance;
+mod entry_api;
 mod load_generator;
 mod store;
 mod uds;

@@ -11,6 +11,7 @@ mod architecture;
 mod bench_rows;
 mod cli;
 mod conformance;
+mod entry_api;
 mod envoy_ca;
 mod envoy_rotation;
 mod load_generator;

@@ -24,6 +24,7 @@ pub mod wire;
 pub mod agent;
 pub mod server;
 
+pub mod dev;
 pub mod cli;
 
 #[cfg(any(test, feature = "testing"))]

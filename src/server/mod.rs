@@ -1,5 +1,7 @@
 //! The server: signs identities for the agents that it has attested, by the entries that it stores.
 
+pub mod authorized;
 pub mod ca;
 pub mod caller;
 pub mod config;
+pub mod store;

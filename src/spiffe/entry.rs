@@ -5,11 +5,11 @@ use super::{
     id::{SpiffeId, TrustDomain},
     selector::SelectorSet,
 };
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// An entry's identifier: 1 to 255 of `[-._0-9A-Za-z]`.
+/// An entry's identifier: 1 to 255 of `[-._0-9A-Za-z]`. Cheap to clone: every index is keyed by it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntryId(String);
+pub struct EntryId(Arc<str>);
 
 /// A registration entry as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl EntryId {
         if text.is_empty() || !text.bytes().all(allowed) {
             return Err(Error::IdCharacter);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The identifier.
@@ -165,6 +165,12 @@ impl EntrySpec {
             return Err(Error::StoreWithoutPrefetch);
         }
         Ok(())
+    }
+
+    /// Whether the entry gives no identity any more at `now`, in seconds since the Unix epoch.
+    #[must_use]
+    pub const fn has_ended(&self, now: i64) -> bool {
+        self.expires_at != 0 && self.expires_at <= now
     }
 
     /// Whether `other` would give the same identity to the same workloads on the same nodes, which a

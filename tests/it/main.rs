@@ -8,6 +8,13 @@
 )]
 
 mod architecture;
+mod bench_rows;
 mod cli;
 mod conformance;
+mod envoy_ca;
+mod envoy_rotation;
+mod load_generator;
+mod sds_stream;
+mod peers;
+mod store;
 mod uds;

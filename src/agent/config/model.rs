@@ -7,6 +7,7 @@ use crate::config::listen::{HealthChecks, Prometheus};
 use crate::config::log::Log;
 use crate::config::secret::Secret;
 use crate::spiffe::TrustDomain;
+use crate::transport::Limits;
 
 use super::default;
 
@@ -39,6 +40,8 @@ pub struct AgentConfig {
     pub sds: Sds,
     /// How often it asks a server that has no watch stream.
     pub sync_interval: Duration,
+    /// How many connections its socket takes.
+    pub limits: Limits,
     /// The listener for probes.
     pub health_checks: Option<HealthChecks>,
     /// The listener for metrics.

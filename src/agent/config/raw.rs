@@ -40,6 +40,14 @@ pub(super) struct RawAgentBlock {
     pub(super) x509_svid_cache_max_size: Option<Setting<i64>>,
     pub(super) sds: RawSds,
     pub(super) sync_interval: Option<Setting<Duration>>,
+    pub(super) limits: RawLimits,
+}
+
+/// The `limits` block, finial's own.
+#[derive(Debug)]
+pub(super) struct RawLimits {
+    pub(super) connections: Option<Setting<i64>>,
+    pub(super) connections_per_process: Option<Setting<i64>>,
 }
 
 /// The `sds` block.
@@ -181,6 +189,10 @@ impl RawAgentBlock {
             sync_interval: agent.table("experimental", |experimental| {
                 experimental.unsupported(UNSUPPORTED_EXPERIMENTAL);
                 experimental.text("sync_interval", value::interval)
+            }),
+            limits: agent.table("limits", |limits| RawLimits {
+                connections: limits.integer("connections"),
+                connections_per_process: limits.integer("connections_per_process"),
             }),
         }
     }

@@ -10,8 +10,10 @@ use super::model::{
     AgentConfig, Bootstrap, CertificateValidation, Executable, JoinToken, KeyManager, NodeAttestor,
     Sds, ServerAddress, WorkloadAttestor,
 };
+use crate::transport::Limits;
+
 use super::raw::{
-    RawAgent, RawAgentBlock, RawKeyManager, RawNodeAttestor, RawPlugins, RawSds,
+    RawAgent, RawAgentBlock, RawKeyManager, RawLimits, RawNodeAttestor, RawPlugins, RawSds,
     RawWorkloadAttestor,
 };
 
@@ -32,6 +34,7 @@ pub(super) fn validate(
     }
     let sockets = sockets(&agent, problems);
     let x509_svid_cache_max_size = cache_size(agent.x509_svid_cache_max_size, problems);
+    let limits = limits(&agent.limits, problems);
     let health_checks = raw.health_checks.validate(problems);
     let prometheus = raw.telemetry.validate(problems);
     let plugins = validate_plugins(raw.plugins, join_token, problems);
@@ -52,6 +55,7 @@ pub(super) fn validate(
         x509_svid_cache_max_size: x509_svid_cache_max_size?,
         sds,
         sync_interval: agent.sync_interval.map_or(default::SYNC_INTERVAL, |wait| wait.value),
+        limits: limits?,
         health_checks,
         prometheus,
         renew_every: None,
@@ -134,13 +138,33 @@ fn cache_size(size: Option<Setting<i64>>, problems: &mut Problems) -> Option<usi
     let Some(size) = size.filter(|size| size.value != 0) else {
         return Some(default::X509_SVID_CACHE_MAX_SIZE);
     };
-    let entries = usize::try_from(size.value).ok();
-    if entries.is_none() {
-        let path = "agent.x509_svid_cache_max_size".to_owned();
-        let cause = Cause::Range { path: path.clone(), expected: "0 or more", found: size.value };
-        problems.push(path, Some(size.origin), cause);
-    }
-    entries
+    let fits = usize::try_from(size.value).ok();
+    fits.or_else(|| out_of_range("agent.x509_svid_cache_max_size", "0 or more", &size, problems))
+}
+
+fn limits(raw: &RawLimits, problems: &mut Problems) -> Option<Limits> {
+    let mut limit = |chosen: &Option<Setting<i64>>, path: &str, usual: usize| {
+        let Some(chosen) = chosen else { return Some(usual) };
+        let fits = usize::try_from(chosen.value).ok().filter(|limit| (1..=65_536).contains(limit));
+        fits.or_else(|| out_of_range(path, "1 to 65536", chosen, problems))
+    };
+    let usual = Limits::default();
+    let connections = limit(&raw.connections, "agent.limits.connections", usual.connections);
+    let path = "agent.limits.connections_per_process";
+    let per_process = limit(&raw.connections_per_process, path, usual.per_process);
+    Some(Limits { connections: connections?, per_process: per_process? })
+}
+
+/// Reports a number that does not fit; nothing comes of it.
+fn out_of_range<T>(
+    path: &str,
+    expected: &'static str,
+    found: &Setting<i64>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let cause = Cause::Range { path: path.to_owned(), expected, found: found.value };
+    problems.push(path, Some(found.origin), cause);
+    None
 }
 
 fn sds(raw: RawSds, warnings: &mut Vec<Warning>) -> Sds {

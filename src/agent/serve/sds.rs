@@ -63,7 +63,7 @@ impl Machine {
     async fn next_request(&mut self) -> Result<Client, Status> {
         match self {
             Self::Sotw(stream, requests) => match requests.next().await? {
-                Some(request) => stream.request(request)?,
+                Some(request) => stream.request(&request)?,
                 None => return Ok(Client::Done),
             },
             Self::Delta(stream, requests) => match requests.next().await? {

@@ -66,6 +66,7 @@ fn what_a_file_leaves_out_has_spires_default() {
         sync_interval: Duration::from_secs(5),
         health_checks: None,
         prometheus: None,
+        limits: crate::transport::Limits::default(),
         renew_every: None,
     };
     assert_eq!(config, wanted);
@@ -377,4 +378,25 @@ fn flags_go_over_the_file() {
     assert_eq!(config.bootstrap, bundle);
     let token = JoinToken::File("/token".into());
     assert_eq!(config.node_attestor, NodeAttestor::JoinToken(Some(token)));
+}
+
+#[test]
+fn connection_limits_are_finials_own_and_have_a_range() {
+    let text = |limits: &str| {
+        format!(
+            r#"agent {{ trust_domain = "example.org" data_dir = "d" server_address = "a"
+               server_port = 1 insecure_bootstrap = true limits {{ {limits} }} }}
+               plugins {{ NodeAttestor "join_token" {{}} KeyManager "memory" {{}}
+               WorkloadAttestor "unix" {{}} }}"#
+        )
+    };
+    let read = |limits: &str| {
+        let source =
+            Source::new(Path::new("agent.conf"), text(limits).into_bytes(), Environment::Literal)
+                .unwrap();
+        read(&source, &Overrides::default())
+    };
+    let limits = read("connections = 9000 connections_per_process = 8000").unwrap().config.limits;
+    assert_eq!((limits.connections, limits.per_process), (9_000, 8_000));
+    assert!(read("connections = 0").unwrap_err().to_string().contains("1 to 65536"));
 }

@@ -1,0 +1,5 @@
+//! The raw limits: the same work with nothing around it, measured in the run that they are used in.
+
+pub(crate) mod crypto;
+pub(crate) mod socket;
+pub(crate) mod sqlite;

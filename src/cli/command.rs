@@ -1,7 +1,7 @@
 //! A command, and how the words after a program's name find it (SPIRE uses mitchellh/cli 1.1.5, whose
 //! rules these are).
 
-use super::{Failure, console, exit::Exit, failure, flags::FlagSet};
+use super::{Failure, chain::chain, console, exit::Exit, failure, flags::FlagSet};
 use std::fmt::Write as _;
 
 /// What a command does with its flags.
@@ -153,7 +153,7 @@ impl Listed {
             Ok(()) | Err(Failure::NoReader) => Exit::Success,
             Err(Failure::Told) => Exit::Failure,
             Err(Failure::Error(error)) => {
-                let mut text = format!("{}{error}\n", self.error_prefix);
+                let mut text = format!("{}{}\n", self.error_prefix, chain(error.as_ref()));
                 if let Some(hint) = failure::hint(error.as_ref()) {
                     // Writing to a String cannot fail.
                     let _ = writeln!(text, "hint: {hint}");

@@ -5,6 +5,7 @@
 //! an argument that belongs to no flag is refused, and nothing waits for ever (`-timeout`).
 
 mod agent;
+mod chain;
 mod command;
 mod console;
 mod environment;

@@ -10,6 +10,10 @@
 mod architecture;
 mod conformance;
 mod envoy_ca;
+mod envoy_crowd;
+mod envoy_handover;
+mod envoy_late;
+mod envoy_refusal;
 mod envoy_rotation;
 mod load_generator;
 mod peers;

@@ -25,6 +25,7 @@ pub mod agent;
 pub mod server;
 
 pub mod dev;
+pub mod cli;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+mod bench_rows;
+mod cli;
 mod conformance;
 mod envoy_ca;
 mod envoy_crowd;
@@ -16,6 +18,7 @@ mod envoy_late;
 mod envoy_refusal;
 mod envoy_rotation;
 mod load_generator;
+mod sds_stream;
 mod peers;
 mod store;
 mod uds;

@@ -133,9 +133,14 @@ impl LoadedMesh {
     /// Waits until `count` more requests were answered or failed.
     pub async fn requests(&self, count: u64) {
         let wanted = self.load.requests() + count;
+        self.until("enough requests", || self.load.requests() >= wanted).await;
+    }
+
+    /// Waits until `is_true`, which is called `what` when it never comes.
+    pub async fn until(&self, what: &str, is_true: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while self.load.requests() < wanted {
-            assert!(Instant::now() < deadline, "the load stands still: {:?}", self.load.failures());
+        while !is_true() {
+            assert!(Instant::now() < deadline, "no {what}; failures: {:?}", self.load.failures());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -13,6 +13,7 @@ pub mod envoy;
 pub mod grpc;
 pub mod node;
 pub mod sds;
+pub mod sds_proxy;
 pub mod sds_server;
 pub mod secret;
 pub mod serving;

@@ -35,11 +35,15 @@ pub struct ServingAgent {
     pub metrics: ServeMetrics,
     /// Tells it the time.
     pub clock: Clock,
-    entries: EntryWriter,
-    svids: SvidWriter,
+    /// Says which entries and bundles there are.
+    pub entries: EntryWriter,
+    /// Hands in SVIDs.
+    pub svids: SvidWriter,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    /// Its tasks.
+    pub tasks: TaskSet,
     registered: Mutex<Vec<Entry>>,
-    shutdown: Shutdown,
-    tasks: TaskSet,
 }
 
 impl ServingAgent {

@@ -1,89 +1,37 @@
-//! The serving half of an agent without a server: a test says what entries, SVIDs and bundles there
-//! are, and real clients connect to the real socket.
+//! A serving half in a directory of its own, for tests that play the sidecars themselves: every entry
+//! matches the test's own process unless it says otherwise.
 
-use super::ca::TestCa;
-use crate::{
-    agent::{
-        cache::{Cache, CacheConfig, EntryWriter, Signed, SvidWriter, Update, UpdateKind},
-        config::{Executable, WorkloadAttestor},
-        metrics::ServeMetrics,
-        serve::{
-            caller::Serving,
-            secret::{SecretNames, Validation},
-            socket,
-        },
-        workload::attest::Attestor,
-    },
-    runtime::{Clock, Shutdown, TaskSet},
-    spiffe::{Bundle, Entry, EntryId, EntrySpec, Selector, SpiffeId, entry::Hint},
-    transport::{Limits, Takeover},
+use super::{
+    agent::{self, ServingAgent},
+    ca::TestCa,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use crate::{
+    agent::cache::{Signed, Update, UpdateKind},
+    spiffe::{Bundle, Entry, EntryId, SpiffeId},
+    transport::Takeover,
+};
+use std::{ops::Deref, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
-/// A served socket and the writers of what it serves. Attests callers by their user and group.
+/// A [`ServingAgent`] of `example.org` with its authority.
 pub struct ServedAgent {
-    /// The socket's path.
-    pub path: PathBuf,
+    agent: ServingAgent,
     /// The authority of `example.org`.
     pub ca: TestCa,
-    /// Its cache.
-    pub cache: Cache,
-    /// Says which entries and bundles there are.
-    pub entries: EntryWriter,
-    /// Hands in SVIDs.
-    pub svids: SvidWriter,
-    /// What it counts.
-    pub metrics: ServeMetrics,
-    /// Its clock.
-    pub clock: Clock,
-    /// Ends it.
-    pub shutdown: Shutdown,
-    /// Its tasks.
-    pub tasks: TaskSet,
     _directory: TempDir,
 }
 
-/// How long the SVIDs live that [`ServedAgent::sign_due`] signs.
+/// How long the SVIDs live that are signed here.
 const LIFE: Duration = Duration::from_secs(3_600);
 
 impl ServedAgent {
     /// Serves nothing yet: the cache is not even synced.
     pub async fn start() -> Self {
-        Self::start_with(Limits { connections: 10_000, per_process: 10_000 }).await
-    }
-
-    /// As [`ServedAgent::start`] with other limits.
-    pub async fn start_with(limits: Limits) -> Self {
-        let clock = Clock::system();
-        let ca = TestCa::new("example.org", clock.now());
-        let (cache, entries, svids) = Cache::new(CacheConfig {
-            trust_domain: ca.trust_domain().clone(),
-            clock: clock.clone(),
-            max_svids: 10_000,
-        });
         let directory = tempfile::tempdir().unwrap();
+        let ca = TestCa::new("example.org", crate::runtime::Clock::system().now());
         let path = directory.path().join("public/socket");
-        let (metrics, shutdown, tasks) = (ServeMetrics::new(), Shutdown::new(), TaskSet::new());
-        let unix = WorkloadAttestor::Unix { executable: Executable::Ignored };
-        let serving = Serving {
-            cache: cache.clone(),
-            attestor: Attestor::new(&[unix], &clock),
-            names: SecretNames {
-                svid: "default".into(),
-                bundle: "ROOTCA".into(),
-                all_bundles: "ALL".into(),
-                federated_by_default: true,
-            },
-            validation: Validation::Spiffe,
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let takeover = Takeover::Refuse;
-        socket::start(&path, takeover, limits, Arc::new(serving), &tasks).await.unwrap();
-        let _directory = directory;
-        Self { path, ca, cache, entries, svids, metrics, clock, shutdown, tasks, _directory }
+        let agent = ServingAgent::start_unsynced(&path, &ca, Takeover::Refuse).await;
+        Self { agent, ca, _directory: directory }
     }
 
     /// As [`ServedAgent::start`], synced, with one identity `spiffe://example.org/w` for this process.
@@ -110,22 +58,7 @@ impl ServedAgent {
     /// An entry with that ID for processes that have `selectors`.
     #[must_use]
     pub fn entry_for(&self, name: &str, selectors: &[&str]) -> Entry {
-        let spec = EntrySpec {
-            spiffe_id: self.id(name),
-            parent_id: self.id("node"),
-            selectors: selectors.iter().map(|text| Selector::parse(text).unwrap()).collect(),
-            x509_svid_ttl_secs: 0,
-            jwt_svid_ttl_secs: 0,
-            federates_with: Vec::new(),
-            admin: false,
-            downstream: false,
-            expires_at: 0,
-            dns_names: Vec::new(),
-            store_svid: false,
-            hint: Hint::default(),
-            disable_x509_svid_prefetch: false,
-            jwt_svid_include_jti: false,
-        };
+        let spec = agent::spec(self.id(name).as_str(), selectors);
         Entry { id: EntryId::parse(name).unwrap(), revision: 0, created_at: 1, spec }
     }
 
@@ -149,21 +82,29 @@ impl ServedAgent {
     /// Signs what is due, as the renewal task would.
     pub fn sign_due(&self) {
         for entry in self.svids.take_due(10_000) {
-            self.sign(&self.ca, &entry);
+            self.renew(&self.ca, &entry);
         }
     }
 
     /// Gives every entry a new SVID by `ca`, due or not.
     pub fn rotate(&self, ca: &TestCa) {
         for entry in self.cache.snapshot().entries {
-            self.sign(ca, &entry);
+            self.renew(ca, &entry);
         }
     }
 
-    fn sign(&self, ca: &TestCa, entry: &Arc<Entry>) {
+    fn renew(&self, ca: &TestCa, entry: &Arc<Entry>) {
         let svid = ca.svid(&entry.spec.spiffe_id, LIFE);
         let (now, own) = (self.clock.now(), self.cache.own_bundle().unwrap());
         let signed = Signed::verify(Arc::clone(entry), svid, now + LIFE / 2, &own, now).unwrap();
         assert_eq!(self.svids.install(vec![signed]), []);
+    }
+}
+
+impl Deref for ServedAgent {
+    type Target = ServingAgent;
+
+    fn deref(&self) -> &ServingAgent {
+        &self.agent
     }
 }

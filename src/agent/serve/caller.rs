@@ -49,7 +49,7 @@ pub struct Caller {
     pub serving: Arc<Serving>,
     peer: Arc<PeerCred>,
     attested: tokio::sync::Mutex<Option<(Instant, SelectorSet)>>,
-    /// A response was refused and nothing that differs was sent since.
+    /// A response was refused and nothing new accepted since.
     is_refusing: AtomicBool,
     /// How often bundle streams were told to send their bytes anew.
     nudges: Publisher<u8>,
@@ -140,9 +140,10 @@ impl Caller {
         self.is_refusing.store(true, Ordering::Relaxed);
     }
 
-    /// A stream is about to send something new. After a refusal that is the correction, and an Envoy
-    /// takes it up only if its bundle's bytes change too (envoyproxy/envoy#42438).
-    pub(super) fn corrects(&self) {
+    /// The caller accepted something new. After a refusal that is the correction, and an Envoy uses it
+    /// only once the bytes of its bundle change too (envoyproxy/envoy#42438). Not sooner: while it holds
+    /// what it refused, it refuses the bundle with it.
+    pub(super) fn corrected(&self) {
         if self.is_refusing.swap(false, Ordering::Relaxed) {
             self.nudges.update(|count| {
                 *count = count.wrapping_add(1).max(1);

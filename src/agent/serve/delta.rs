@@ -60,6 +60,9 @@ impl Delta {
     fn answered(&self, request: &DeltaDiscoveryRequest) {
         let Some(detail) = &request.error_detail else {
             self.caller.serving.metrics.acked();
+            if self.version > 1 {
+                self.caller.corrected();
+            }
             return;
         };
         self.caller.serving.metrics.nacked();
@@ -72,7 +75,7 @@ impl Delta {
         );
     }
 
-    /// Bundles are to be sent with other bytes, see [`Caller::corrects`].
+    /// Bundles are to be sent with other bytes, see [`Caller::corrected`].
     pub(super) const fn nudge(&mut self, padding: u8) {
         self.ledger.padding = padding;
     }
@@ -90,9 +93,6 @@ impl Delta {
         balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
         if balance.lacking.is_empty() && balance.gone.is_empty() {
             return Ok(None);
-        }
-        if self.ledger.has_sent_anything() {
-            self.caller.corrects();
         }
         self.version += 1;
         let resources = balance

@@ -64,7 +64,6 @@ impl Sotw {
         } else if is_answer && request.error_detail.is_some() {
             // The correction overtook the refusal: it is on its way, and needs its nudge all the same.
             self.caller.refused();
-            self.caller.corrects();
         }
         if !is_answer {
             // A new subscription, whatever version it remembers (istio-envoy.md §13).
@@ -79,7 +78,13 @@ impl Sotw {
 
     fn answered(&mut self, request: &DiscoveryRequest) {
         match &request.error_detail {
-            None => self.caller.serving.metrics.acked(),
+            None => {
+                self.caller.serving.metrics.acked();
+                // What was sent first corrects nothing.
+                if self.version > 1 {
+                    self.caller.corrected();
+                }
+            }
             Some(detail) => {
                 self.caller.serving.metrics.nacked();
                 self.caller.refused();
@@ -96,7 +101,7 @@ impl Sotw {
         self.bundle.answered();
     }
 
-    /// Bundles are to be sent with other bytes, see [`Caller::corrects`].
+    /// Bundles are to be sent with other bytes, see [`Caller::corrected`].
     pub(super) const fn nudge(&mut self, padding: u8) {
         self.ledger.padding = padding;
     }
@@ -116,9 +121,6 @@ impl Sotw {
         if balance.lacking.is_empty() {
             self.bundle.unchanged(sequence);
             return Ok(None);
-        }
-        if self.ledger.has_sent_anything() {
-            self.caller.corrects();
         }
         self.version += 1;
         self.ledger.note_sent(&balance.lacking);

@@ -58,6 +58,9 @@ async fn a_name_that_is_not_ours_disturbs_no_other_and_is_held() {
     let agent = lab.agent().await;
     let entries = lab.register_signed(&agent);
     let mut loaded = lab.start_loaded().await;
+    for side in Side::BOTH {
+        streams(&loaded.mesh, side, 3).await;
+    }
     for _rotation in 0..5 {
         loaded.rotate(&agent, &agent.ca, &entries).await;
     }

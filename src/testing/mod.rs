@@ -16,4 +16,3 @@ pub mod sds;
 pub mod sds_server;
 pub mod secret;
 pub mod serving;
-

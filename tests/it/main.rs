@@ -15,7 +15,7 @@ mod entry_api;
 mod envoy_ca;
 mod envoy_rotation;
 mod load_generator;
-mod sds_stream;
 mod peers;
+mod sds_stream;
 mod store;
 mod uds;

@@ -1,10 +1,12 @@
 //! The node agent: attests its callers and streams them their identities.
 
 pub mod cache;
+pub mod complaint;
 pub mod config;
 pub mod metrics;
 pub mod serve;
 pub mod storage;
+pub mod upstream;
 pub mod workload;
 
 mod digest;

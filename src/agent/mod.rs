@@ -3,7 +3,9 @@
 pub mod cache;
 pub mod complaint;
 pub mod config;
+pub mod identity;
 pub mod metrics;
+pub mod node_attestation;
 pub mod serve;
 pub mod storage;
 pub mod upstream;

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod node_attestation;
 pub mod serve;
 pub mod storage;
+pub mod sync;
 pub mod upstream;
 pub mod workload;
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod identity;
 pub mod metrics;
 pub mod node_attestation;
+pub mod renew;
 pub mod serve;
 pub mod storage;
 pub mod sync;

@@ -9,7 +9,9 @@ pub mod node_attestation;
 pub mod renew;
 pub mod serve;
 pub mod storage;
+pub mod succession;
 pub mod sync;
+pub mod upkeep;
 pub mod upstream;
 pub mod workload;
 

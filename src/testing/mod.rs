@@ -13,3 +13,4 @@ pub mod node;
 pub mod sds;
 pub mod sds_server;
 pub mod secret;
+pub mod spire_server;

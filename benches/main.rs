@@ -48,12 +48,26 @@ enum Tool {
 #[value(rename_all = "snake_case")]
 enum Promise {
     SvidSign,
+    Rotation,
+    Storm,
+    Memory,
+    LateRegistration,
+    Settings,
+    Idle,
+    EntryCreate,
 }
 
 impl Promise {
     async fn measure(self) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::SvidSign => promises::svid_sign::run(),
+            Self::Rotation => promises::rotation::run().await,
+            Self::Storm => promises::storm::run().await,
+            Self::Memory => promises::memory::run().await,
+            Self::LateRegistration => promises::late_registration::run().await,
+            Self::Settings => promises::settings::run().await,
+            Self::Idle => promises::idle::run().await,
+            Self::EntryCreate => promises::entry_create::run().await,
         }
     }
 }

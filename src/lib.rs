@@ -25,5 +25,8 @@ pub mod wire;
 pub mod agent;
 pub mod server;
 
+pub mod cli;
+pub mod dev;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -9,7 +9,7 @@ use nix::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, process::Command, sync::OnceLock, thread, time::Duration};
 
 /// Who runs on a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +18,21 @@ pub(crate) enum Core {
     Load,
     /// The product under test, and the raw limits it is compared with.
     Product,
+    /// Somebody who must not wait for either: wherever there is room.
+    Any,
 }
 
 /// Binds the calling thread, and what it will start, to the core of `whom`. Where the machine does not
 /// give two cores nothing is bound, and the rows say so.
 pub(crate) fn bind_to(whom: Core) {
-    let Some(core) = core_of(whom) else { return };
     let mut set = CpuSet::new();
-    if set.set(core).is_ok() {
-        // Refused in some containers; then the rows are merely noisier.
-        let _is_bound = sched_setaffinity(Pid::from_raw(0), &set).is_ok();
+    for core in cores_of(whom) {
+        if set.set(*core).is_err() {
+            return;
+        }
     }
+    // Refused in some containers; then the rows are merely noisier.
+    let _is_bound = sched_setaffinity(Pid::from_raw(0), &set).is_ok();
 }
 
 /// Runs `work` on a thread of its own on the core of `whom`.
@@ -42,17 +46,17 @@ pub(crate) fn on_core<T: Send>(whom: Core, work: impl FnOnce() -> T + Send) -> T
     })
 }
 
-fn core_of(whom: Core) -> Option<usize> {
+fn cores_of(whom: Core) -> &'static [usize] {
     // Of the process as it was started: the calling thread may be bound already.
-    static CORES: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
     let cores = CORES.get_or_init(|| {
         let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
         (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or_default()).collect()
     });
     match (cores.as_slice(), whom) {
-        ([load, _, ..], Core::Load) => Some(*load),
-        ([_, product, ..], Core::Product) => Some(*product),
-        _ => None,
+        ([load, _, ..], Core::Load) => std::slice::from_ref(load),
+        ([_, product, ..], Core::Product) => std::slice::from_ref(product),
+        (all, _) => all,
     }
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn description() -> Value {
     json!({
         "commit": commit.unwrap_or_default(),
         "cpu": model,
-        "cores_bound": core_of(Core::Product).is_some(),
+        "cores_bound": cores_of(Core::Product).len() == 1,
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
     })
 }

@@ -1,6 +1,9 @@
 //! What every bench stands on: the product under test as processes, their cost, and the rows that say
 //! whether a promise held.
 
+pub(crate) mod agent;
 pub(crate) mod machine;
+pub(crate) mod mesh;
 pub(crate) mod process;
 pub(crate) mod row;
+pub(crate) mod server;

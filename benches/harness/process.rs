@@ -2,15 +2,13 @@
 
 use super::machine::{Core, on_core, process_cpu};
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Process {
@@ -97,23 +95,6 @@ impl Process {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n")
-    }
-
-    /// Asks the program to end and waits for it.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<ExitStatus> {
-        // SPECIFICATION: SIGTERM ends every task within 10 s.
-        const PATIENCE: Duration = Duration::from_secs(10);
-        if let Some(pid) = Pid::from_raw(i32::try_from(self.child.id())?) {
-            kill_process(pid, Signal::TERM)?;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        bail!("still running {PATIENCE:?} after SIGTERM: {}", self.said())
     }
 
     fn proc(&self, file: &str) -> anyhow::Result<String> {

@@ -116,7 +116,7 @@ impl Checks {
         // Mixed (splitmix64), so that the sample does not keep step with the order of the streams.
         let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 31)) % self.every.max(1) == 0
+        (mixed ^ (mixed >> 31)).is_multiple_of(self.every.max(1))
     }
 }
 

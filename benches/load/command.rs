@@ -68,8 +68,8 @@ impl Load {
         fleet.tally().mark();
         tokio::time::sleep(self.hold).await;
         let report = fleet.tally().look(|seen| merge(first, totals(seen)));
-        let is_right =
-            fleet.tally().look(|seen| seen.wrong.count == 0 && seen.broken.count == 0) && all_served;
+        let is_right = fleet.tally().look(|seen| seen.wrong.count == 0 && seen.broken.count == 0)
+            && all_served;
         fleet.hang_up().await;
         match self.output {
             Output::Json => println!("{report}"),

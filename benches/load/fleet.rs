@@ -119,6 +119,11 @@ impl Fleet {
         Self { shared, shutdown, tasks }
     }
 
+    /// How many sidecars there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.plan.connections
+    }
+
     /// What the sidecars have seen.
     pub(crate) fn tally(&self) -> &Tally {
         &self.shared.tally

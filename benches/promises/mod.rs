@@ -1,3 +1,25 @@
 //! One module per promise: what it starts, what it measures, and the rows that come of it.
 
+pub(crate) mod entry_create;
+pub(crate) mod idle;
+pub(crate) mod late_registration;
+pub(crate) mod memory;
+pub(crate) mod rotation;
+pub(crate) mod settings;
+pub(crate) mod storm;
 pub(crate) mod svid_sign;
+
+use std::time::Duration;
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// A count as a figure.
+fn number(count: impl TryInto<u32>) -> f64 {
+    count.try_into().map_or(f64::INFINITY, f64::from)
+}

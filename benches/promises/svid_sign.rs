@@ -1,6 +1,7 @@
 //! The server's part of an SVID: check the CSR, sign the certificate. In process and without store or
 //! network, in turn with the P-256 operations that it cannot do without.
 
+use super::micros;
 use crate::{
     harness::{
         machine::{Core, on_core, thread_cpu},
@@ -65,10 +66,6 @@ fn timed(work: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
         work()?;
     }
     Ok((thread_cpu() - before) / OPERATIONS)
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
 }
 
 struct Signer {

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 /// The SHA-256 of `bytes` in lower-case hexadecimal.
 #[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&digest(&SHA256, bytes))
 }
 
 /// A finished digest in lower-case hexadecimal.
 #[must_use]
-pub fn hex(digest: &Digest) -> String {
+pub(super) fn hex(digest: &Digest) -> String {
     digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
         let _infallible = write!(text, "{byte:02x}");

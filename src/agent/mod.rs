@@ -2,7 +2,9 @@
 
 pub mod cache;
 pub mod config;
-mod digest;
 pub mod metrics;
 pub mod serve;
+pub mod storage;
 pub mod workload;
+
+mod digest;

@@ -26,7 +26,7 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let ceiling = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        ceiling.mul_f64(0.2 + 0.8 * unit_random())
+        ceiling.mul_f64(0.2 + 0.8 * uniform())
     }
 
     /// Forgets the failures: the thing that was retried works again.
@@ -38,12 +38,13 @@ impl Backoff {
 /// A duration drawn uniformly from `base` ± `fraction` of it; `fraction` is clamped to 0–1.
 #[must_use]
 pub fn jittered(base: Duration, fraction: f64) -> Duration {
-    base.mul_f64(1.0 + fraction.clamp(0.0, 1.0) * (2.0 * unit_random() - 1.0))
+    base.mul_f64(1.0 + fraction.clamp(0.0, 1.0) * (2.0 * uniform() - 1.0))
 }
 
 /// A uniform number in [0, 1). When the system has no randomness to give it is 0.5: a wait without
 /// jitter is better than none.
-fn unit_random() -> f64 {
+#[must_use]
+pub fn uniform() -> f64 {
     let mut bytes = [0_u8; 4];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),

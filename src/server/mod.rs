@@ -1,7 +1,9 @@
 //! The server: signs identities for the agents that it has attested, by the entries that it stores.
 
+pub mod api;
 pub mod authorized;
 pub mod ca;
 pub mod caller;
 pub mod config;
+pub mod registration;
 pub mod store;

@@ -56,20 +56,11 @@ pub fn spec(wire: &types::Entry) -> Result<EntrySpec, EntryError> {
         selectors: selector::selector_set(&wire.selectors)?,
         x509_svid_ttl_secs: ttl("x509_svid_ttl", wire.x509_svid_ttl)?,
         jwt_svid_ttl_secs: ttl("jwt_svid_ttl", wire.jwt_svid_ttl)?,
-        federates_with: wire
-            .federates_with
-            .iter()
-            .map(|name| TrustDomain::parse_name_or_id(name))
-            .collect::<Result<_, _>>()
-            .map_err(EntryError::FederatesWith)?,
+        federates_with: trust_domains(&wire.federates_with)?,
         admin: wire.admin,
         downstream: wire.downstream,
         expires_at: wire.expires_at,
-        dns_names: wire
-            .dns_names
-            .iter()
-            .map(|name| DnsName::parse(name))
-            .collect::<Result<_, _>>()?,
+        dns_names: dns_names(&wire.dns_names)?,
         store_svid: wire.store_svid,
         hint: Hint::parse(&wire.hint)?,
         disable_x509_svid_prefetch: attributes.disable_x509_svid_prefetch,
@@ -94,8 +85,29 @@ pub fn entry(wire: &types::Entry) -> Result<Entry, EntryError> {
     })
 }
 
-fn ttl(field: &'static str, seconds: i32) -> Result<u32, EntryError> {
+/// Reads a time to live.
+///
+/// # Errors
+/// When it is negative; `field` names it.
+pub fn ttl(field: &'static str, seconds: i32) -> Result<u32, EntryError> {
     u32::try_from(seconds).map_err(|_| EntryError::NegativeTtl { field, seconds })
+}
+
+/// Reads DNS names.
+///
+/// # Errors
+/// The first one that is broken.
+pub fn dns_names(wire: &[String]) -> Result<Vec<DnsName>, EntryError> {
+    Ok(wire.iter().map(|name| DnsName::parse(name)).collect::<Result<_, _>>()?)
+}
+
+/// Reads trust domains, each given as a name or as a SPIFFE ID.
+///
+/// # Errors
+/// The first one that is broken.
+pub fn trust_domains(wire: &[String]) -> Result<Vec<TrustDomain>, EntryError> {
+    let parsed = wire.iter().map(|name| TrustDomain::parse_name_or_id(name));
+    parsed.collect::<Result<_, _>>().map_err(EntryError::FederatesWith)
 }
 
 impl From<&Entry> for types::Entry {

@@ -4,5 +4,6 @@ pub mod bundle;
 pub mod entry;
 pub mod id;
 pub mod proto;
+pub mod record;
 pub mod selector;
 pub mod svid;

@@ -4,7 +4,7 @@
 //! Nothing else in it is believed (CVE-2021-27098).
 
 use super::{
-    cert,
+    cert, der as framing,
     issue::{self, RcgenSigner},
     key::{KeyPair, PublicAlgorithm, PublicKey},
     name::Name,
@@ -70,7 +70,8 @@ pub fn verify(der: &[u8]) -> Result<PublicKey, CsrError> {
     }
     let (rest, request) =
         X509CertificationRequest::from_der(der).map_err(|_| CsrError::Malformed)?;
-    if !rest.is_empty() || request.certification_request_info.version.0 != 0 {
+    let is_version_1 = request.certification_request_info.version.0 == 0;
+    if !rest.is_empty() || !is_version_1 || !framing::is_framed(der) {
         return Err(CsrError::Malformed);
     }
     let info = &request.certification_request_info;

@@ -3,6 +3,7 @@
 pub mod cert;
 pub mod chain;
 pub mod csr;
+mod der;
 pub mod issue;
 pub mod key;
 pub mod lint;

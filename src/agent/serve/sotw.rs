@@ -58,8 +58,13 @@ impl Sotw {
         let is_answer = !request.response_nonce.is_empty();
         // A stale nonce says nothing about the last response; its names count all the same, since
         // requests arrive in order.
-        if is_answer && request.response_nonce == nonce(self.version) {
+        let is_current = is_answer && request.response_nonce == nonce(self.version);
+        if is_current {
             self.answered(request);
+        } else if is_answer && request.error_detail.is_some() {
+            // The correction overtook the refusal: it is on its way, and needs its nudge all the same.
+            self.caller.refused();
+            self.caller.corrects();
         }
         if !is_answer {
             // A new subscription, whatever version it remembers (istio-envoy.md §13).

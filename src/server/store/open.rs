@@ -133,9 +133,7 @@ impl Store {
     ) -> Result<T, E> {
         match &self.writer {
             WriterHandle::Inline(writer) => {
-                if let Some(writer) = writer.lock().as_mut() {
-                    writer.write(vec![job]);
-                }
+                writer.lock().as_mut().ok_or(StoreError::Closed)?.write(vec![job]);
             }
             WriterHandle::Thread(inbox) => {
                 inbox.send(Message::Write(job)).await.map_err(|_| StoreError::Closed)?;

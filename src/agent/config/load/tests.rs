@@ -394,7 +394,7 @@ fn connection_limits_are_finials_own_and_have_a_range() {
         let source =
             Source::new(Path::new("agent.conf"), text(limits).into_bytes(), Environment::Literal)
                 .unwrap();
-        super::read(&source, &Overrides::default())
+        read(&source, &Overrides::default())
     };
     let limits = read("connections = 9000 connections_per_process = 8000").unwrap().config.limits;
     assert_eq!((limits.connections, limits.per_process), (9_000, 8_000));

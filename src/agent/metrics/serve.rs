@@ -1,9 +1,7 @@
-//! What the agent counts, and under which names.
+//! What streams do, and under which names it is counted.
 //!
-//! Owns the metrics of the whole agent, each documented where it is registered; the code that knows
-//! of an event calls a method here and knows no names. Names of SPIRE are kept where the thing is the
-//! same, so that dashboards stay; SPIRE's counters carry no `_total`, so here they are gauges that
-//! only grow. No label has a value that a workload can choose.
+//! The code that knows of an event calls a method here and knows no names. SPIRE's counters carry no
+//! `_total`, so here they are gauges that only grow.
 
 use parking_lot::Mutex;
 use prometheus_client::{

@@ -1,0 +1,86 @@
+//! An agent under test.
+
+use super::{
+    process::Process,
+    server::{Invitation, TRUST_DOMAIN, free_port},
+};
+use anyhow::{Context, ensure};
+use finial::testing::grpc::settings_latency;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// A running agent.
+pub(crate) struct Agent {
+    /// The process.
+    pub(crate) process: Process,
+    /// Where workloads connect.
+    pub(crate) socket: PathBuf,
+    _folder: TempDir,
+}
+
+impl Agent {
+    /// Starts an agent of the server on `port` and waits until its socket answers.
+    pub(crate) async fn join(port: u16, invitation: &Invitation) -> anyhow::Result<Self> {
+        Self::start(port, &invitation.token).await
+    }
+
+    /// Starts an agent whose server nobody has ever reached, and waits until its socket answers.
+    pub(crate) async fn without_server() -> anyhow::Result<Self> {
+        Self::start(free_port()?, "a-token-that-nobody-asks-for").await
+    }
+
+    async fn start(port: u16, token: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("agent.sock");
+        let config = folder.path().join("agent.conf");
+        fs::write(&config, configuration(port, &socket, folder.path(), token))?;
+        let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
+        let mut process = Process::start("spire-agent", &args, &folder.path().join("agent.log"))?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while settings_latency(&socket).await.is_err() {
+            process.check_alive()?;
+            ensure!(Instant::now() < deadline, "no answer on the socket: {}", process.said());
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Self { process, socket, _folder: folder })
+    }
+}
+
+fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
+    format!(
+        r#"agent {{
+    server_address = "127.0.0.1"
+    server_port = {port}
+    socket_path = "{}"
+    trust_domain = "{TRUST_DOMAIN}"
+    data_dir = "{}"
+    log_level = "WARN"
+    insecure_bootstrap = true
+    join_token = "{token}"
+    x509_svid_cache_max_size = 10000
+    limits {{
+        connections = 20000
+        connections_per_process = 20000
+    }}
+}}
+plugins {{
+    KeyManager "memory" {{
+        plugin_data {{}}
+    }}
+    NodeAttestor "join_token" {{
+        plugin_data {{}}
+    }}
+    WorkloadAttestor "unix" {{
+        plugin_data {{}}
+    }}
+}}
+"#,
+        socket.display(),
+        data.display(),
+    )
+}

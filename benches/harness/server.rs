@@ -1,0 +1,158 @@
+//! A server under test, and the calls of an administrator on its private socket.
+
+use super::process::Process;
+use anyhow::{Context, ensure};
+use finial::{
+    spiffe::{SpiffeId, TrustDomain},
+    transport::channel::connect_uds,
+    wire::proto::spire::api::{
+        server::{
+            agent::v1::{CreateJoinTokenRequest, agent_client::AgentClient},
+            entry::v1::{
+                BatchCreateEntryRequest, BatchUpdateEntryRequest, entry_client::EntryClient,
+            },
+        },
+        types,
+    },
+};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tonic::transport::Channel;
+
+/// A running server with a fresh database on the disk that cargo builds on.
+pub(crate) struct Server {
+    /// The process.
+    pub(crate) process: Process,
+    /// The private API.
+    pub(crate) api: Channel,
+    /// Where agents connect.
+    pub(crate) port: u16,
+    _sockets: TempDir,
+    _data: TempDir,
+}
+
+/// What a joining agent needs.
+pub(crate) struct Invitation {
+    /// The join token.
+    pub(crate) token: String,
+    /// The identity that the agent will have.
+    pub(crate) agent: SpiffeId,
+}
+
+/// The trust domain of every bench.
+pub(crate) const TRUST_DOMAIN: &str = "example.org";
+
+impl Server {
+    /// Starts a server and waits until its API answers.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let sockets = tempfile::tempdir()?;
+        // Not in /tmp, which is memory on some machines: a durable write shall reach a disk.
+        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let port = free_port()?;
+        let socket = sockets.path().join("server.sock");
+        let config = sockets.path().join("server.conf");
+        fs::write(&config, configuration(port, &socket, data.path()))?;
+        let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
+        let log = sockets.path().join("server.log");
+        let mut process = Process::start("spire-server", &args, &log)?;
+        let api = answering(&mut process, &socket).await?;
+        Ok(Self { process, api, port, _sockets: sockets, _data: data })
+    }
+
+    /// Makes a join token.
+    pub(crate) async fn invite(&self) -> anyhow::Result<Invitation> {
+        let request = CreateJoinTokenRequest { ttl: 600, ..CreateJoinTokenRequest::default() };
+        let answer = AgentClient::new(self.api.clone()).create_join_token(request).await?;
+        let token = answer.into_inner().value;
+        let path = format!("/spire/agent/join_token/{token}");
+        Ok(Invitation { token, agent: TrustDomain::parse(TRUST_DOMAIN)?.member(&path)? })
+    }
+
+    /// Creates entries in one call; they come back as stored.
+    pub(crate) async fn create(
+        &self,
+        entries: Vec<types::Entry>,
+    ) -> anyhow::Result<Vec<types::Entry>> {
+        let request = BatchCreateEntryRequest { entries, output_mask: None };
+        let answer = EntryClient::new(self.api.clone()).batch_create_entry(request).await?;
+        let results = answer.into_inner().results.into_iter();
+        results.map(|result| accepted(result.status, result.entry)).collect()
+    }
+
+    /// Replaces entries in one call; they come back as stored.
+    pub(crate) async fn update(
+        &self,
+        entries: Vec<types::Entry>,
+    ) -> anyhow::Result<Vec<types::Entry>> {
+        let request = BatchUpdateEntryRequest { entries, input_mask: None, output_mask: None };
+        let answer = EntryClient::new(self.api.clone()).batch_update_entry(request).await?;
+        let results = answer.into_inner().results.into_iter();
+        results.map(|result| accepted(result.status, result.entry)).collect()
+    }
+}
+
+fn accepted(
+    status: Option<types::Status>,
+    entry: Option<types::Entry>,
+) -> anyhow::Result<types::Entry> {
+    let status = status.unwrap_or_default();
+    ensure!(status.code == 0, "the server refused an entry: {}", status.message);
+    entry.context("the server returned no entry")
+}
+
+async fn answering(process: &mut Process, socket: &Path) -> anyhow::Result<Channel> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Ok(channel) = connect_uds(socket).await {
+            return Ok(channel);
+        }
+        process.check_alive()?;
+        ensure!(Instant::now() < deadline, "the server's socket stays away: {}", process.said());
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A port that was free a moment ago.
+pub(super) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn configuration(port: u16, socket: &Path, data: &Path) -> String {
+    format!(
+        r#"server {{
+    bind_address = "127.0.0.1"
+    bind_port = {port}
+    socket_path = "{}"
+    trust_domain = "{TRUST_DOMAIN}"
+    data_dir = "{data}"
+    log_level = "WARN"
+    ratelimit {{
+        attestation = false
+        signing = false
+    }}
+}}
+plugins {{
+    DataStore "sql" {{
+        plugin_data {{
+            database_type = "sqlite3"
+            connection_string = "{data}/datastore.sqlite3"
+        }}
+    }}
+    KeyManager "memory" {{
+        plugin_data {{}}
+    }}
+    NodeAttestor "join_token" {{
+        plugin_data {{}}
+    }}
+}}
+"#,
+        socket.display(),
+        data = data.display(),
+    )
+}

@@ -1,0 +1,145 @@
+//! A rotation from end to end: the agent makes a key and a CSR, the server checks and signs, the agent
+//! checks again and pushes to two streams. Beside the cryptography and the writes alone.
+
+use super::{micros, number};
+use crate::{
+    harness::{
+        machine::{Core, on_core},
+        mesh::{Mesh, PATIENCE, check, identity},
+        row::{Bound, Row},
+    },
+    limits::{crypto, socket},
+    load::fleet::{Fleet, Names, Plan},
+};
+use anyhow::ensure;
+use finial::wire::proto::spire::api::types;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const IDENTITIES: usize = 1_000;
+const STREAMS: usize = 2;
+/// Due after 45 to 55 % of it: so often that every SVID is renewed twice while this measures.
+const TTL_SECS: i32 = 20;
+const WINDOW: Duration = Duration::from_secs(20);
+/// SPECIFICATION: ≤ 2 × (raw key generation + CSR + verify + sign + two socket writes).
+const BOUND: f64 = 2.0;
+
+pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
+    let limit = on_core(Core::Product, || {
+        let writes = socket::write()? * u32::try_from(STREAMS)?;
+        anyhow::Ok(crypto::rotation()? + writes)
+    })?;
+    let mesh = Mesh::start().await?;
+    let entries = register(&mesh).await?;
+    let fleet = Fleet::launch(sidecars(&mesh)?);
+    ensure!(fleet.served(PATIENCE).await, "not every sidecar was served");
+    let scheduled = scheduled(&mesh, &fleet).await?;
+    let at_once = at_once(&mesh, &fleet, entries).await?;
+    check(&fleet)?;
+    let repeated = fleet.tally().look(|seen| seen.repeated);
+    let what = format!("{IDENTITIES} identities, agent + server CPU per SVID");
+    Ok(vec![
+        Row::new("rotation", what, scheduled.total(), "µs")
+            .limit(micros(limit))
+            .bound(Bound::TimesLimit(BOUND))
+            .detail("agent_µs", scheduled.agent)
+            .detail("server_µs", scheduled.server)
+            .detail("svids", scheduled.svids)
+            .detail("repeated_pushes", repeated),
+        Row::new("rotation", "all at once, their entries changed: SVIDs", at_once.rate, "/s")
+            .detail("agent_µs", at_once.agent)
+            .detail("server_µs", at_once.server),
+    ])
+}
+
+async fn register(mesh: &Mesh) -> anyhow::Result<Vec<types::Entry>> {
+    let mut created = Vec::with_capacity(IDENTITIES);
+    let entries: Vec<_> = (0..IDENTITIES)
+        .map(|number| {
+            let entry = mesh.entry(&format!("w/{number}"))?;
+            Ok(types::Entry { x509_svid_ttl: TTL_SECS, ..entry })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for batch in entries.chunks(50) {
+        created.extend(mesh.server.create(batch.to_vec()).await?);
+    }
+    Ok(created)
+}
+
+/// Each identity on as many streams as there are writes in the limit.
+fn sidecars(mesh: &Mesh) -> anyhow::Result<Plan> {
+    let identities = (0..IDENTITIES).map(|number| identity(&format!("w/{number}")));
+    let identities = identities.collect::<anyhow::Result<_>>()?;
+    let names = Names::Own { identities, others: vec!["ROOTCA".to_owned()] };
+    Ok(Plan { names, ..mesh.sidecars(IDENTITIES * STREAMS)? })
+}
+
+/// What a number of rotations cost, per SVID in µs.
+struct Cost {
+    agent: f64,
+    server: f64,
+    svids: f64,
+    rate: f64,
+}
+
+impl Cost {
+    fn total(&self) -> f64 {
+        self.agent + self.server
+    }
+}
+
+/// Rotations as they fall due.
+async fn scheduled(mesh: &Mesh, fleet: &Fleet) -> anyhow::Result<Cost> {
+    let clock = Clock::start(mesh, fleet)?;
+    sleep(WINDOW).await;
+    clock.stop()
+}
+
+/// Every entry changed, so that every SVID is signed anew at once.
+async fn at_once(
+    mesh: &Mesh,
+    fleet: &Fleet,
+    mut entries: Vec<types::Entry>,
+) -> anyhow::Result<Cost> {
+    // Long enough that nothing falls due meanwhile.
+    entries.iter_mut().for_each(|entry| entry.x509_svid_ttl = 3_600);
+    let clock = Clock::start(mesh, fleet)?;
+    for batch in entries.chunks(50) {
+        mesh.server.update(batch.to_vec()).await?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let all = IDENTITIES * STREAMS;
+    let is_done = fleet.tally().wait(deadline, |seen| seen.reached(0) == all).await;
+    ensure!(is_done, "not every stream was given its new SVID");
+    clock.stop()
+}
+
+struct Clock<'a> {
+    mesh: &'a Mesh,
+    fleet: &'a Fleet,
+    started: Instant,
+    agent: Duration,
+    server: Duration,
+}
+
+impl<'a> Clock<'a> {
+    fn start(mesh: &'a Mesh, fleet: &'a Fleet) -> anyhow::Result<Self> {
+        fleet.tally().mark();
+        let (agent, server) = (mesh.agent.process.cpu()?, mesh.server.process.cpu()?);
+        Ok(Self { mesh, fleet, started: Instant::now(), agent, server })
+    }
+
+    fn stop(self) -> anyhow::Result<Cost> {
+        let elapsed = self.started.elapsed();
+        let (agent, server) = (self.mesh.agent.process.cpu()?, self.mesh.server.process.cpu()?);
+        let pushes = self.fleet.tally().look(|seen| seen.pushes(0));
+        let svids = number(pushes) / number(STREAMS);
+        ensure!(svids > 0.0, "nothing was renewed");
+        Ok(Cost {
+            agent: micros(agent - self.agent) / svids,
+            server: micros(server - self.server) / svids,
+            rate: svids / elapsed.as_secs_f64(),
+            svids,
+        })
+    }
+}

@@ -49,7 +49,7 @@ pub struct Caller {
     pub serving: Arc<Serving>,
     peer: Arc<PeerCred>,
     attested: tokio::sync::Mutex<Option<(Instant, SelectorSet)>>,
-    /// A response was refused and nothing new accepted since.
+    /// A response was refused and nothing that differs was sent since.
     is_refusing: AtomicBool,
     /// How often bundle streams were told to send their bytes anew.
     nudges: Publisher<u8>,
@@ -140,9 +140,14 @@ impl Caller {
         self.is_refusing.store(true, Ordering::Relaxed);
     }
 
-    /// The caller accepted something new. After a refusal that is the correction, and an Envoy uses it
-    /// only once the bytes of its bundle change too (envoyproxy/envoy#42438). Not sooner: while it holds
-    /// what it refused, it refuses the bundle with it.
+    /// Whether the last word on some response was a refusal.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.is_refusing.load(Ordering::Relaxed)
+    }
+
+    /// The caller took what replaces a refused response. An Envoy puts it to use only once the bytes of
+    /// its bundle change too (envoyproxy/envoy#42438), and not before: it would refuse the bundle for
+    /// the sake of the bad certificate.
     pub(super) fn corrected(&self) {
         if self.is_refusing.swap(false, Ordering::Relaxed) {
             self.nudges.update(|count| {

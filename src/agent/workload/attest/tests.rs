@@ -80,9 +80,11 @@ fn number_taken_over_before_accept_and_after() {
     assert_eq!(peer.pid.unsigned_abs(), number);
     assert!(runtime.block_on(attestor.attest(&peer)).is_ok());
     end(&mut caller);
-    let _victim = process_with_number(number);
+    let mut victim = process_with_number(number);
     let answer = runtime.block_on(attestor.attest(&peer));
     assert!(matches!(answer, Err(AttestError::CallerEnded { .. })), "{answer:?}");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
 }
 
 #[test]
@@ -90,6 +92,7 @@ fn number_taken_over_before_accept_and_after() {
 fn connects_leaves_the_connection_to_a_child_and_ends_when_told() {
     let connection = UnixStream::connect("socket").unwrap();
     let heir = Stdio::from(OwnedFd::from(connection));
+    #[expect(clippy::zombie_processes, reason = "it outlives this process, as the test wants")]
     let _heir = Command::new("sleep").arg("60").stdin(heir).spawn().unwrap();
     fs::write("connected", "").unwrap();
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
@@ -97,7 +100,7 @@ fn connects_leaves_the_connection_to_a_child_and_ends_when_told() {
 
 /// A process that has connected to the socket in `dir`.
 fn connector(dir: &Path) -> Child {
-    let child = Command::new(fs::read_link("/proc/self/exe").unwrap())
+    let mut child = Command::new(fs::read_link("/proc/self/exe").unwrap())
         .args(["--ignored", "--exact", "--test-threads=1"])
         .arg("agent::workload::attest::tests::connects_leaves_the_connection_to_a_child_and_ends_when_told")
         .current_dir(dir)
@@ -106,6 +109,7 @@ fn connector(dir: &Path) -> Child {
         .spawn()
         .unwrap();
     while fs::remove_file(dir.join("connected")).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "the caller ended by itself");
         std::thread::yield_now();
     }
     child

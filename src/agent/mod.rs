@@ -19,3 +19,5 @@ pub mod upstream;
 pub mod workload;
 
 mod digest;
+
+pub use observer::{Observer, ServedIdentity};

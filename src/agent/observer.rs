@@ -9,6 +9,7 @@ use crate::{
     },
     runtime::Reader,
     spiffe::SpiffeId,
+    x509::cert::Serial,
 };
 use std::time::{Duration, SystemTime};
 
@@ -27,8 +28,8 @@ pub struct ServedIdentity {
     pub entry_id: String,
     /// Who it is.
     pub spiffe_id: SpiffeId,
-    /// The leaf's serial number, in decimal.
-    pub serial: String,
+    /// The leaf's serial number.
+    pub serial: Serial,
     /// When the SVID starts.
     pub not_before: SystemTime,
     /// When it ends.
@@ -52,7 +53,7 @@ impl Observer {
                 Some(ServedIdentity {
                     entry_id: stored.entry.id.to_string(),
                     spiffe_id: stored.svid.id().clone(),
-                    serial: leaf.serial().to_string(),
+                    serial: leaf.serial().clone(),
                     not_before: leaf.not_before(),
                     not_after: stored.svid.not_after(),
                 })

@@ -19,3 +19,5 @@ pub mod store;
 mod admins;
 mod pages;
 mod watched;
+
+pub use ca::CaState;

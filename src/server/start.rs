@@ -19,11 +19,12 @@ use super::{
     metrics::{RpcMetrics, ServerFacts, WatchMetrics},
     pages::{HttpListeners, follow_ca},
     ratelimit::RateLimits,
-    registration::Registration,
-    store::{Store, StoreConfig, StoreError},
+    registration::{Registration, RegistrationError},
+    store::{NewEntry, Store, StoreConfig, StoreError, TokenError},
 };
 use crate::{
     runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
+    spiffe::EntrySpec,
     telemetry::{Metrics, http, metrics},
     transport::{
         mtls::{self, MtlsError},
@@ -57,6 +58,8 @@ pub struct RunningServer {
     shutdown: Shutdown,
     tasks: TaskSet,
     store: Store,
+    registration: Registration,
+    clock: Clock,
     ca: Ca,
 }
 
@@ -223,7 +226,8 @@ impl Shared<'_> {
         private.serve(house(services.for_local()), tasks, &self.shutdown)?;
         agents.serve(house(services.for_agents()), tls, tasks, &self.shutdown);
         http.serve(tasks, &self.shutdown);
-        let Self { readiness, shutdown, store, ca, .. } = self;
+        let registration = self.registration();
+        let Self { readiness, shutdown, store, ca, clock, .. } = self;
         Ok(RunningServer {
             local_addr,
             socket_path,
@@ -233,8 +237,16 @@ impl Shared<'_> {
             shutdown,
             tasks: tasks.clone(),
             store,
+            registration,
+            clock,
             ca,
         })
+    }
+
+    fn registration(&self) -> Registration {
+        let trust_domain = &self.config.trust_domain;
+        let authorized = Authorized::new(self.store.clone(), trust_domain, self.clock.clone());
+        Registration::new(self.store.clone(), authorized, trust_domain.clone())
     }
 
     fn services(&self, authorizer: &Authorizer, watchers: Watchers) -> Services {
@@ -280,6 +292,26 @@ impl RunningServer {
         }
         self.store.shutdown().await;
         tracing::info!("server ended");
+    }
+
+    /// A join token that an agent can use within the next ten minutes.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub async fn join_token(&self) -> Result<String, TokenError> {
+        let token = uuid::Uuid::new_v4().to_string();
+        let expires_at = self.clock.unix_now() + 600;
+        self.store.create_join_token(token.clone(), expires_at, None).await?;
+        Ok(token)
+    }
+
+    /// Registers an entry, unless a similar one is there already.
+    ///
+    /// # Errors
+    /// When it breaks a rule, or is not stored.
+    pub async fn register(&self, spec: EntrySpec) -> Result<(), RegistrationError> {
+        let entry = NewEntry { id: None, spec };
+        self.registration.create(vec![entry]).await.into_iter().try_for_each(|made| made.map(drop))
     }
 
     /// The authorities, as they change.

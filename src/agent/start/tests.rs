@@ -92,7 +92,7 @@ async fn a_workload_gets_its_identity_from_the_server_through_the_socket() {
     let svid = secret::svid(answer.secret("default").unwrap()).unwrap();
     let [served] = agent.observer().identities().try_into().unwrap();
     assert_eq!(served.spiffe_id.as_str(), "spiffe://example.org/mine");
-    assert_eq!(served.serial, svid.chain()[0].serial().to_string());
+    assert_eq!(served.serial, *svid.chain()[0].serial());
     assert!(agent.readiness().is_ready(), "{:?}", agent.readiness().missing());
     assert_eq!(is_serving(&agent).await, ServingStatus::Serving);
     assert!(agent.observer().pushes() >= 1);

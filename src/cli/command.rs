@@ -127,8 +127,7 @@ impl Program {
     }
 
     fn group_usage(&self, group: &str) -> String {
-        let members: Vec<_> =
-            self.members(group).filter(|(word, _)| !word.contains(' ')).collect();
+        let members: Vec<_> = self.members(group).filter(|(word, _)| !word.contains(' ')).collect();
         let mut text: String = members.iter().map(|(_, listed)| listed.usage()).collect();
         text.push_str(
             "This command is accessed by using one of the subcommands below.\n\nSubcommands:\n",

@@ -1,6 +1,8 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
-use super::{agent, command::Program, console, environment, exit::Exit, go::quote::quoted, server};
+use super::{
+    agent, command::Program, console, dev, environment, exit::Exit, go::quote::quoted, server,
+};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 const SERVER: Program = Program { name: "spire-server", commands: server::COMMANDS };
@@ -60,6 +62,7 @@ fn finial(arguments: &[String]) -> Exit {
         return program.run(rest);
     }
     match first.as_str() {
+        "dev" => dev::PROGRAM.run(arguments),
         "-v" | "-version" | "--version" => {
             let shown = console::print(concat!("finial ", env!("CARGO_PKG_VERSION"), "\n"));
             if shown.is_ok() { Exit::Success } else { Exit::Failure }
@@ -82,6 +85,7 @@ fn usage() -> String {
     for (_, word, synopsis) in PARTS {
         text.push_str(&format!("    {word:8}{synopsis}\n"));
     }
+    text.push_str(&format!("    {:8}{}\n", "dev", "Both at once, and two Envoys, to see it work"));
     text.push_str("\nCalled as spire-server or spire-agent, finial is that program.\n");
     text
 }

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bench_rows;
+mod ca;
 mod cli;
 mod conformance;
 mod entry_api;
@@ -21,6 +22,7 @@ mod envoy_rotation;
 mod load_generator;
 mod peers;
 mod sds_stream;
+mod server;
 mod store;
 mod uds;
 mod workload_api;

@@ -1,6 +1,7 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
 use super::{agent, command::Program, console, environment, exit::Exit, go::quote::quoted, server};
+use crate::runtime::memory::use_small_pages;
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 const SERVER: Program = Program { name: "spire-server", commands: server::COMMANDS };
@@ -19,6 +20,8 @@ const PARTS: &[(Program, &str, &str)] = &[
 /// Runs what the process's arguments ask for.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Refused, the program takes more memory and works.
+    let _refused = use_small_pages().is_err();
     run(environment::arguments()).into()
 }
 

@@ -3,6 +3,7 @@
 use super::{
     agent, command::Program, console, dev, environment, exit::Exit, go::quote::quoted, server,
 };
+use crate::runtime::memory::use_small_pages;
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 const SERVER: Program = Program { name: "spire-server", commands: server::COMMANDS };
@@ -21,6 +22,8 @@ const PARTS: &[(Program, &str, &str)] = &[
 /// Runs what the process's arguments ask for.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Refused, the program takes more memory and works.
+    let _refused = use_small_pages().is_err();
     run(environment::arguments()).into()
 }
 

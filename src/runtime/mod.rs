@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod memory;
 pub mod publish;
 pub mod ready;
 pub mod shutdown;

@@ -16,9 +16,9 @@ pub(super) struct HealthFlags {
 /// Not healthy. The texts are SPIRE's.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    /// Nobody to ask, or no answer.
+    /// Nobody to ask, or no answer: `-verbose` says why.
     #[error("unable to determine health")]
-    Unknown(#[source] rpc::Error),
+    Unknown,
     /// It says so itself.
     #[error("{program} returned status {}", quoted(.status.as_str_name()))]
     NotServing {
@@ -58,7 +58,7 @@ impl HealthFlags {
                 if self.verbose {
                     console::tell(&format!("Failed to check health: {error}\n"));
                 }
-                Err(Error::Unknown(error).into())
+                Err(Error::Unknown.into())
             }
         }
     }

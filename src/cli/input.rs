@@ -13,20 +13,20 @@ const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The file cannot be opened; the text is Go's.
-    #[error("open {path}: {}", describe(.source))]
+    #[error("open {path}: {}", describe(.cause))]
     Open {
         /// As given.
         path: String,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It cannot be read.
-    #[error("read {path}: {}", describe(.source))]
+    #[error("read {path}: {}", describe(.cause))]
     Read {
         /// As given.
         path: String,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It does not end.
     #[error("{0} is larger than {mib} MiB: split it into several files", mib = MAX_BYTES >> 20)]
@@ -71,7 +71,7 @@ fn read(path: &str) -> Result<Vec<u8>, Error> {
     if path == "-" {
         return bounded(io::stdin().lock(), "standard input");
     }
-    let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|cause| Error::Open { path: path.to_owned(), cause })?;
     bounded(file, path)
 }
 
@@ -80,7 +80,7 @@ fn bounded(from: impl Read, path: &str) -> Result<Vec<u8>, Error> {
     // One byte more than allowed tells input of the largest size from larger input.
     from.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        .map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Error::TooLarge(path.to_owned()));
     }

@@ -5,6 +5,7 @@
 //! an argument that belongs to no flag is refused, and nothing waits for ever (`-timeout`).
 
 mod agent;
+mod chain;
 mod command;
 mod console;
 mod environment;
@@ -18,6 +19,7 @@ mod json;
 mod output;
 mod program;
 mod rpc;
+mod running;
 mod server;
 mod socket;
 

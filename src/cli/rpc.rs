@@ -4,11 +4,13 @@
 //! not hang the shell.
 
 use super::{
+    chain::chain,
     go::{duration::GoDuration, quote::printable},
     socket,
 };
 use crate::transport::channel::{self, ConnectError};
 use std::{
+    error::Error as _,
     fmt, io,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
@@ -37,7 +39,7 @@ pub(super) enum Spelling {
     Slashes,
 }
 
-/// A call without a good answer.
+/// A call without a good answer. Its words are complete: causes do not follow as sources.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The flags name no socket.
@@ -47,7 +49,7 @@ pub(super) enum Error {
     #[error(
         "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: \
          dial unix {}{}: connect: {}\"",
-        .spelling.prefix(), .path.display(), Reason(.source)
+        .spelling.prefix(), .path.display(), Reason(.cause)
     )]
     Dial {
         /// Where to.
@@ -55,22 +57,22 @@ pub(super) enum Error {
         /// How it is spelled.
         spelling: Spelling,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What answers is no gRPC server.
     #[error(
-        "rpc error: code = Unavailable desc = connection error: desc = \"{} does not speak gRPC: {source}\"",
-        .path.display()
+        "rpc error: code = Unavailable desc = connection error: desc = \"{} does not speak gRPC: {}\"",
+        .path.display(), chain(.cause)
     )]
     Protocol {
         /// Where to.
         path: PathBuf,
         /// What went wrong.
-        source: ConnectError,
+        cause: ConnectError,
     },
     /// The server's answer.
     #[error("rpc error: code = {} desc = {}", code_name(.0.code().into()), description(.0))]
-    Status(#[source] Box<Status>),
+    Status(Box<Status>),
     /// No answer in time.
     #[error(
         "rpc error: code = DeadlineExceeded desc = no answer from {} within {}",
@@ -97,7 +99,7 @@ impl Error {
     /// What to do next, for causes whose message does not say it.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
-            Self::Dial { path, source, .. } => dial_hint(path, source),
+            Self::Dial { path, cause, .. } => dial_hint(path, cause),
             Self::Deadline { .. } => {
                 Some("the server may be starting or overloaded: -timeout waits longer".to_owned())
             }
@@ -110,9 +112,9 @@ impl Error {
     }
 }
 
-fn dial_hint(path: &Path, source: &io::Error) -> Option<String> {
+fn dial_hint(path: &Path, cause: &io::Error) -> Option<String> {
     let shown = path.display();
-    match source.kind() {
+    match cause.kind() {
         io::ErrorKind::PermissionDenied => {
             Some(format!("{shown} may be opened by its owner only: run this as the server's user"))
         }
@@ -158,10 +160,8 @@ impl Target {
     /// When there is none, or the other side does not speak HTTP/2.
     pub(super) async fn connect(&self) -> Result<Channel, Error> {
         channel::connect_uds(&self.path).await.map_err(|error| match error {
-            ConnectError::Unix(path, source) => {
-                Error::Dial { path, spelling: self.spelling, source }
-            }
-            source => Error::Protocol { path: self.path.clone(), source },
+            ConnectError::Unix(path, cause) => Error::Dial { path, spelling: self.spelling, cause },
+            cause => Error::Protocol { path: self.path.clone(), cause },
         })
     }
 }
@@ -199,19 +199,13 @@ pub(super) fn code_name(code: i32) -> String {
     name.map_or_else(|| format!("Code({code})"), |name| (*name).to_owned())
 }
 
-/// The status message; for a broken connection also what broke it, which tonic keeps as sources.
+/// The status message; for a broken connection also what broke it, which tonic keeps as causes.
 fn description(status: &Status) -> String {
-    let mut text = printable(status.message()).into_owned();
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&printable(&said));
-        }
-        cause = error.source();
+    let mut text = status.message().to_owned();
+    if let Some(cause) = status.source() {
+        text.extend([": ", &chain(cause)]);
     }
-    text
+    printable(&text).into_owned()
 }
 
 /// A system error in C's words, as Go shows it.

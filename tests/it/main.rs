@@ -9,13 +9,20 @@
 
 mod architecture;
 mod bench_rows;
+mod ca;
 mod cli;
 mod conformance;
 mod entry_api;
 mod envoy_ca;
+mod envoy_crowd;
+mod envoy_handover;
+mod envoy_late;
+mod envoy_refusal;
 mod envoy_rotation;
 mod load_generator;
 mod peers;
 mod sds_stream;
+mod server;
 mod store;
 mod uds;
+mod workload_api;

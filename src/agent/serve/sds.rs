@@ -169,8 +169,12 @@ async fn fetch(
     if balance.lacking.is_empty() {
         let mut names: Vec<_> = request.resource_names.iter().filter(|n| !n.is_empty()).collect();
         names.sort();
-        return Err(Kind::Invalid
-            .status(format!("workload is not authorized for the requested identities {names:?}")));
+        // Go's %q of a list, as SPIRE prints it.
+        let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+        return Err(Kind::Invalid.status(format!(
+            "workload is not authorized for the requested identities [{}]",
+            quoted.join(" ")
+        )));
     }
     let any = |bytes: &Bytes| prost_types::Any::decode(bytes.clone()).unwrap_or_default();
     let resources = balance.lacking.iter().map(|(_, bytes)| any(bytes)).collect();

@@ -175,3 +175,48 @@ fn push_life(text: &mut String, label: &str, certificate: &Certificate) {
     // Writing to a String cannot fail.
     let _ = write!(text, "{label} Valid After:\t{from}\n{label} Valid Until:\t{until}\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{runtime::clock::from_unix_secs, testing::ca::TestCa};
+    use std::collections::HashMap;
+
+    fn answer(ca: &TestCa, bundle: &TestCa) -> X509svidResponse {
+        let id = SpiffeId::parse("spiffe://example.org/w").unwrap();
+        let svid = ca.svid(&id, Duration::from_secs(3_600));
+        let svid = WireSvid {
+            spiffe_id: id.to_string(),
+            x509_svid: svid.chain()[0].der().clone(),
+            x509_svid_key: svid.key().pkcs8_der().to_vec().into(),
+            bundle: bundle.authority().certificate().der().clone(),
+            hint: "in\x1bt".to_owned(),
+        };
+        let federated = bundle.authority().certificate().der().clone();
+        let federated_bundles = HashMap::from([("spiffe://other.org".to_owned(), federated)]);
+        X509svidResponse { svids: vec![svid], crl: Vec::new(), federated_bundles }
+    }
+
+    #[test]
+    fn hint_and_federated_bundles_are_shown() {
+        let now = from_unix_secs(1_795_366_673);
+        let ca = TestCa::new("example.org", now);
+        let text = Received::read(&answer(&ca, &ca), now).unwrap().text(Duration::from_millis(3));
+        assert!(
+            text.starts_with("Received 1 svid after 3ms\n\nSPIFFE ID:\t\tspiffe://example.org/w\n")
+        );
+        assert!(text.contains("\nHint:\t\t\tin\\x1bt\nSVID Valid After:\t2026-11-22 "), "{text}");
+        assert!(text.contains("\n[spiffe://other.org] CA #1 Valid After:\t2026-11-22 "), "{text}");
+    }
+
+    #[test]
+    fn an_svid_that_its_bundle_does_not_verify_is_refused() {
+        let now = from_unix_secs(1_795_366_673);
+        let (ca, other) = (TestCa::new("example.org", now), TestCa::new("example.org", now));
+        let error = Received::read(&answer(&ca, &other), now).unwrap_err().to_string();
+        let expected = "\"spiffe://example.org/w\" SVID failed verification against bundle: ";
+        assert!(error.starts_with(expected), "{error}");
+        let empty = Received::read(&X509svidResponse::default(), now).unwrap_err();
+        assert_eq!(empty.to_string(), "workload response contains no svids");
+    }
+}

@@ -17,7 +17,7 @@ use std::{
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     sync::Arc,
 };
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 const CREATE: &[&str] = &["entry", "create", "-data", "-"];
 
@@ -249,6 +249,47 @@ async fn a_reader_that_goes_away_ends_the_command_quietly() {
         (&first, output.status.code(), output.stderr.as_slice()),
         (b"Found", Some(0), &b""[..])
     );
+}
+
+#[tokio::test]
+async fn many_entries_go_out_in_parts_and_come_back_in_pages() {
+    let (programs, tasks) = (Programs::new(), TaskSet::new());
+    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let entry = |index: usize| {
+        format!(
+            r#"{{"spiffe_id": "spiffe://example.org/w{index}", "parent_id": "spiffe://example.org/n",
+                "selectors": [{{"type": "unix", "value": "uid:{index}"}}]}}"#
+        )
+    };
+    let entries: Vec<String> = (0..1_200).map(entry).collect();
+    let stdin = format!(r#"{{"entries": [{}]}}"#, entries.join(","));
+    let created = programs.run("spire-server", CREATE, stdin.as_bytes()).await;
+    assert_eq!((created.exit, created.stderr.as_str()), (0, ""));
+    assert_eq!(created.stdout.matches("Entry ID ").count(), 1_200);
+    let shown = programs.run("spire-server", &["entry", "show"], b"").await;
+    assert!(shown.stdout.starts_with("Found 1200 entries\n"));
+    assert_eq!(shown.stdout.matches("Entry ID ").count(), 1_200);
+}
+
+#[tokio::test]
+async fn watch_goes_on_when_its_stream_ends() {
+    let (programs, tasks) = (Programs::new(), TaskSet::new());
+    // Ends each stream after one update, as an agent does that is upgraded.
+    fake_agent::serve(&programs.agent_socket(), &tasks, Caller::Entitled);
+    let mut watch = programs.start("spire-agent", &["api", "watch"]);
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("Received 1 svid after ") {
+                break;
+            }
+        }
+    }
+    watch.kill().await.unwrap();
+    let mut stderr = String::new();
+    watch.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    let told = "rpc error: code = Unavailable desc = the agent ended the stream\n";
+    assert!(stderr.starts_with(told), "{stderr}");
 }
 
 #[tokio::test]

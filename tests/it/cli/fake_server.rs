@@ -41,6 +41,8 @@ use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus
 /// When it is: within the life of what was recorded.
 const NOW: i64 = 1_795_366_673;
 
+const MOST_IN_A_BATCH: usize = 500;
+
 #[derive(Default)]
 pub(crate) struct FakeServer {
     entries: Vec<Entry>,
@@ -107,6 +109,9 @@ impl FakeServer {
         match call {
             "BatchCreateEntry" => {
                 let entries = decode::<BatchCreateEntryRequest>(request).entries;
+                if entries.len() > MOST_IN_A_BATCH {
+                    return Answer::refusal(Code::ResourceExhausted, "too many entries");
+                }
                 let results = entries.into_iter().map(|entry| {
                     let (entry, status) = split(self.create(entry));
                     create::Result { status: Some(status), entry }
@@ -135,14 +140,7 @@ impl FakeServer {
                 let found = self.entries.iter().find(|entry| entry.id == id);
                 found.map_or_else(|| Answer::refusal(Code::NotFound, "entry not found"), Answer::of)
             }
-            "ListEntries" => {
-                let filter = decode::<ListEntriesRequest>(request).filter.unwrap_or_default();
-                let entries = self.entries.iter().filter(|entry| passes(entry, &filter)).cloned();
-                Answer::of(&ListEntriesResponse {
-                    entries: entries.collect(),
-                    next_page_token: String::new(),
-                })
-            }
+            "ListEntries" => Answer::of(&self.page(decode(request))),
             "CountEntries" => {
                 let filter = decode::<CountEntriesRequest>(request).filter.unwrap_or_default();
                 let count = self.entries.iter().filter(|entry| passes(entry, &filter)).count();
@@ -150,6 +148,17 @@ impl FakeServer {
             }
             _ => Answer::refusal(Code::Unimplemented, "unknown method"),
         }
+    }
+
+    /// The token of a page is where it begins.
+    fn page(&self, request: ListEntriesRequest) -> ListEntriesResponse {
+        let filter = request.filter.unwrap_or_default();
+        let start: usize = request.page_token.parse().unwrap_or_default();
+        let size = usize::try_from(request.page_size).unwrap();
+        let mut found = self.entries.iter().filter(|entry| passes(entry, &filter)).skip(start);
+        let entries: Vec<Entry> = found.by_ref().take(size).cloned().collect();
+        let next = found.next().map(|_| (start + size).to_string());
+        ListEntriesResponse { entries, next_page_token: next.unwrap_or_default() }
     }
 
     fn create(&mut self, mut entry: Entry) -> Result<Entry, Status> {

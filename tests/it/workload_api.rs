@@ -1,0 +1,135 @@
+//! The SPIFFE Workload API on the agent's socket (reliability-security.md §1.4–1.5, B-WAPI).
+
+use finial::{
+    agent::cache::UpdateKind,
+    spiffe::{SpiffeId, X509Svid, entry::Hint},
+    testing::{ca::TestCa, serving::ServedAgent},
+    transport::channel,
+    wire::proto::workload::{
+        X509BundlesRequest, X509svid, X509svidRequest,
+        spiffe_workload_api_client::SpiffeWorkloadApiClient,
+    },
+    x509::{Certificate, SecretKey},
+};
+use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+
+async fn client(agent: &ServedAgent) -> SpiffeWorkloadApiClient<Channel> {
+    SpiffeWorkloadApiClient::new(channel::connect_uds(&agent.path).await.unwrap())
+}
+
+fn with_header<M>(message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
+    request
+}
+
+/// The SVID of an answer, its parts checked against each other.
+fn checked(answer: &X509svid) -> X509Svid {
+    let id = SpiffeId::parse(&answer.spiffe_id).unwrap();
+    let chain = Certificate::parse_concatenated(&answer.x509_svid).unwrap();
+    X509Svid::new(&id, chain, SecretKey::from_pkcs8(answer.x509_svid_key.to_vec())).unwrap()
+}
+
+#[tokio::test]
+async fn the_security_header_must_be_there_once_and_say_true() {
+    let agent = ServedAgent::start_with_identity().await;
+    let mut client = client(&agent).await;
+    for values in [&[][..], &["True"], &["1"], &["true", "true"]] {
+        let mut request = Request::new(X509svidRequest {});
+        for value in values {
+            request.metadata_mut().append("workload.spiffe.io", value.parse().unwrap());
+        }
+        let status = client.fetch_x509svid(request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::InvalidArgument, "security header missing from request"),
+            "{values:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_identity_comes_whole_and_again_when_it_is_renewed() {
+    let agent = ServedAgent::start_with_identity().await;
+    let mut client = client(&agent).await;
+    let request = with_header(X509svidRequest {});
+    let mut answers = client.fetch_x509svid(request).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    let svid = checked(&first.svids[0]);
+    assert_eq!(*svid.id(), agent.id("w"));
+    let authorities = Certificate::parse_concatenated(&first.svids[0].bundle).unwrap();
+    assert_eq!(authorities, [agent.ca.authority().certificate().clone()]);
+    agent.rotate(&agent.ca);
+    let second = answers.message().await.unwrap().unwrap();
+    assert_ne!(checked(&second.svids[0]).chain(), svid.chain());
+}
+
+#[tokio::test]
+async fn a_change_that_alters_no_answer_sends_none() {
+    let agent = ServedAgent::start_with_identity().await;
+    let mut client = client(&agent).await;
+    let request = with_header(X509BundlesRequest {});
+    let mut answers = client.fetch_x509_bundles(request).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.bundles.keys().collect::<Vec<_>>(), ["spiffe://example.org"]);
+    agent.rotate(&agent.ca);
+    let successor = TestCa::new("example.org", agent.clock.now());
+    agent.apply(UpdateKind::Delta, Vec::new(), vec![agent.ca.bundle(2, &[&successor])]);
+    let second = answers.message().await.unwrap().unwrap();
+    let authorities =
+        Certificate::parse_concatenated(&second.bundles["spiffe://example.org"]).unwrap();
+    assert_eq!(authorities.len(), 2, "the rotation in between sent nothing");
+}
+
+#[tokio::test]
+async fn a_workload_without_an_entry_is_refused_and_one_that_loses_it_too() {
+    let agent = ServedAgent::start().await;
+    let mut client = client(&agent).await;
+    let unsynced = client.fetch_x509svid(with_header(X509svidRequest {})).await.unwrap();
+    let status = unsynced.into_inner().message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "nothing is known yet, so nothing is denied");
+    agent.apply(UpdateKind::Snapshot, Vec::new(), vec![agent.ca.bundle(1, &[])]);
+    let refused = client.fetch_x509svid(with_header(X509svidRequest {})).await.unwrap();
+    let status = refused.into_inner().message().await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "no identity issued"));
+    agent.apply(UpdateKind::Delta, vec![agent.entry("w")], Vec::new());
+    agent.sign_due();
+    let request = with_header(X509svidRequest {});
+    let mut answers = client.fetch_x509svid(request).await.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    agent.remove("w");
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn of_identities_that_share_a_hint_only_the_oldest_is_sent() {
+    let agent = ServedAgent::start().await;
+    let (mut old, mut young, other) = (agent.entry("old"), agent.entry("young"), agent.entry("x"));
+    (old.created_at, young.created_at) = (10, 20);
+    old.spec.hint = Hint::parse("internal").unwrap();
+    young.spec.hint = Hint::parse("internal").unwrap();
+    let entries = vec![young, old, other];
+    agent.apply(UpdateKind::Snapshot, entries, vec![agent.ca.bundle(1, &[])]);
+    agent.sign_due();
+    let mut client = client(&agent).await;
+    let request = with_header(X509svidRequest {});
+    let mut answers = client.fetch_x509svid(request).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let sent: Vec<_> = answer.svids.iter().map(|svid| svid.spiffe_id.as_str()).collect();
+    assert_eq!(sent, ["spiffe://example.org/x", "spiffe://example.org/old"]);
+}
+
+#[tokio::test]
+async fn methods_that_are_not_built_answer_unimplemented() {
+    let agent = ServedAgent::start_with_identity().await;
+    let channel = channel::connect_uds(&agent.path).await.unwrap();
+    for path in ["/SpiffeWorkloadAPI/FetchJWTSVID", "/some.Service/Method"] {
+        let mut grpc = tonic::client::Grpc::new(channel.clone());
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<X509svidRequest, X509svidRequest>::default();
+        let request = with_header(X509svidRequest {});
+        let status = grpc.unary(request, path.parse().unwrap(), codec).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}");
+    }
+}

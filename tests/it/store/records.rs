@@ -2,6 +2,7 @@
 
 use super::{Disk, create, entry_id, id, memory, new, spec, try_create};
 use finial::{
+    runtime::{Shutdown, TaskSet},
     server::store::{Change, Changes, Created, EntryError, EntryPatch, NewEntry, Subject},
     spiffe::{EntrySpec, Selector, TrustDomain, dns::DnsName, entry::Hint},
     testing::ca::TestCa,
@@ -173,6 +174,20 @@ async fn ended_entries_and_tokens_are_pruned() {
     assert_eq!((pruned.entries, pruned.tokens), (2, 1));
     let left: Vec<_> = store.entries().iter().map(|entry| entry.spec.expires_at).collect();
     assert_eq!(left, [1_001, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pruning_task_removes_what_has_ended_within_five_minutes() {
+    let store = memory();
+    create(&store, EntrySpec { expires_at: 1_001, ..spec("/ends") }).await;
+    let (tasks, shutdown) = (TaskSet::new(), Shutdown::new());
+    let (pruned, stop) = (store.clone(), shutdown.clone());
+    let start = tokio::time::Instant::now();
+    tasks.spawn("pruning", async move { pruned.run(stop).await });
+    store.sequence().wait_for(|sequence| *sequence == 2).await.unwrap();
+    assert_eq!((store.entry_count(), start.elapsed().as_secs()), (0, 300));
+    shutdown.request();
+    assert_eq!(tasks.finish(Duration::from_secs(5)).await, 0);
 }
 
 #[tokio::test]

@@ -18,4 +18,5 @@ pub mod store;
 
 mod admins;
 mod pages;
+mod parts;
 mod watched;

@@ -5,5 +5,6 @@ mod authorization;
 mod fixture;
 mod join;
 mod life;
+mod pages;
 mod tls;
 mod watch;

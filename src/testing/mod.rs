@@ -7,7 +7,6 @@
     reason = "a broken test set-up ends the test, and the panic is its message"
 )]
 
-pub mod agent;
 pub mod ca;
 pub mod envoy;
 pub mod grpc;
@@ -16,5 +15,5 @@ pub mod sds;
 pub mod sds_proxy;
 pub mod sds_server;
 pub mod secret;
-pub mod spire_server;
 pub mod serving;
+pub mod spire_server;

@@ -17,6 +17,7 @@ pub mod x509;
 
 pub mod config;
 pub mod spiffe;
+pub mod telemetry;
 
 pub mod transport;
 pub mod wire;

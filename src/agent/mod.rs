@@ -1,10 +1,21 @@
 //! The node agent: attests its callers and streams them their identities.
 
 pub mod cache;
+pub mod complaint;
 pub mod config;
+pub mod identity;
 pub mod metrics;
+pub mod node_attestation;
+pub mod observer;
+pub mod pages;
+pub mod renew;
 pub mod serve;
+pub mod start;
 pub mod storage;
+pub mod succession;
+pub mod sync;
+pub mod upkeep;
+pub mod upstream;
 pub mod workload;
 
 mod digest;

@@ -7,7 +7,6 @@
     reason = "a broken test set-up ends the test, and the panic is its message"
 )]
 
-pub mod agent;
 pub mod ca;
 pub mod envoy;
 pub mod grpc;
@@ -17,3 +16,4 @@ pub mod sds_proxy;
 pub mod sds_server;
 pub mod secret;
 pub mod serving;
+pub mod spire_server;

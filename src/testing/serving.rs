@@ -15,13 +15,17 @@ use crate::{
         workload::attest::Attestor,
     },
     runtime::{Clock, Shutdown, TaskSet},
-    spiffe::{Bundle, Entry, EntryId, EntrySpec, Selector, SpiffeId, entry::Hint},
+    spiffe::{Bundle, Entry, EntryId, EntrySpec, Selector, SpiffeId, X509Svid, entry::Hint},
     transport::{Limits, Takeover},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 
-/// A served socket and the writers of what it serves. Attests callers by their user and group.
+/// A served socket and the writers of what it serves.
 pub struct ServedAgent {
     /// The socket's path.
     pub path: PathBuf,
@@ -41,7 +45,29 @@ pub struct ServedAgent {
     pub shutdown: Shutdown,
     /// Its tasks.
     pub tasks: TaskSet,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
+}
+
+/// How callers are told apart, and what happens to an agent that serves there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// What of a caller's executable becomes a selector.
+    pub executable: Executable,
+    /// Whether the socket may be another live agent's.
+    pub takeover: Takeover,
+    /// How many connections there may be.
+    pub limits: Limits,
+}
+
+impl Default for Manner {
+    /// By user and group, alone, and with room for a test that plays a thousand sidecars.
+    fn default() -> Self {
+        Self {
+            executable: Executable::Ignored,
+            takeover: Takeover::Refuse,
+            limits: Limits { connections: 10_000, per_process: 10_000 },
+        }
+    }
 }
 
 /// How long the SVIDs live that [`ServedAgent::sign_due`] signs.
@@ -50,22 +76,24 @@ const LIFE: Duration = Duration::from_secs(3_600);
 impl ServedAgent {
     /// Serves nothing yet: the cache is not even synced.
     pub async fn start() -> Self {
-        Self::start_with(Limits { connections: 10_000, per_process: 10_000 }).await
+        let ca = TestCa::new("example.org", Clock::system().now());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("public/socket");
+        let mut agent = Self::start_at(&path, ca, Manner::default()).await;
+        agent._directory = Some(directory);
+        agent
     }
 
-    /// As [`ServedAgent::start`] with other limits.
-    pub async fn start_with(limits: Limits) -> Self {
+    /// As [`ServedAgent::start`], at `path`, for workloads of `ca`'s trust domain.
+    pub async fn start_at(path: &Path, ca: TestCa, manner: Manner) -> Self {
         let clock = Clock::system();
-        let ca = TestCa::new("example.org", clock.now());
         let (cache, entries, svids) = Cache::new(CacheConfig {
             trust_domain: ca.trust_domain().clone(),
             clock: clock.clone(),
             max_svids: 10_000,
         });
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("public/socket");
         let (metrics, shutdown, tasks) = (ServeMetrics::new(), Shutdown::new(), TaskSet::new());
-        let unix = WorkloadAttestor::Unix { executable: Executable::Ignored };
+        let unix = WorkloadAttestor::Unix { executable: manner.executable };
         let serving = Serving {
             cache: cache.clone(),
             attestor: Attestor::new(&[unix], &clock),
@@ -80,9 +108,9 @@ impl ServedAgent {
             clock: clock.clone(),
             shutdown: shutdown.clone(),
         };
-        let takeover = Takeover::Refuse;
-        socket::start(&path, takeover, limits, Arc::new(serving), &tasks).await.unwrap();
-        let _directory = directory;
+        let Manner { takeover, limits, .. } = manner;
+        socket::start(path, takeover, limits, Arc::new(serving), &tasks).await.unwrap();
+        let (path, _directory) = (path.to_owned(), None);
         Self { path, ca, cache, entries, svids, metrics, clock, shutdown, tasks, _directory }
     }
 
@@ -126,7 +154,8 @@ impl ServedAgent {
             disable_x509_svid_prefetch: false,
             jwt_svid_include_jti: false,
         };
-        Entry { id: EntryId::parse(name).unwrap(), revision: 0, created_at: 1, spec }
+        let id = EntryId::parse(&name.replace('/', ".")).unwrap();
+        Entry { id, revision: 0, created_at: 1, spec }
     }
 
     /// What a server would say.
@@ -153,6 +182,25 @@ impl ServedAgent {
         }
     }
 
+    /// Adds an entry with the ID `spiffe://example.org/<name>` for processes that have `selectors`.
+    pub fn register(&self, name: &str, selectors: &[&str]) -> Arc<Entry> {
+        let entry = self.entry_for(name, selectors);
+        self.apply(UpdateKind::Delta, vec![entry.clone()], Vec::new());
+        Arc::new(entry)
+    }
+
+    /// Takes `bundle` as the newest of its trust domain.
+    pub fn trust(&self, bundle: Bundle) {
+        self.apply(UpdateKind::Delta, Vec::new(), vec![bundle]);
+    }
+
+    /// Waits until every stream that holds the own bundle has acknowledged the one of `sequence`.
+    pub async fn served(&self, sequence: u64) {
+        let mut served = self.cache.served_sequence().reader();
+        let acknowledged = served.wait_for(|served| *served >= sequence);
+        tokio::time::timeout(Duration::from_secs(10), acknowledged).await.unwrap().unwrap();
+    }
+
     /// Gives every entry a new SVID by `ca`, due or not.
     pub fn rotate(&self, ca: &TestCa) {
         for entry in self.cache.snapshot().entries {
@@ -160,10 +208,20 @@ impl ServedAgent {
         }
     }
 
-    fn sign(&self, ca: &TestCa, entry: &Arc<Entry>) {
+    /// Gives `entry` a new SVID by `ca`.
+    pub fn sign(&self, ca: &TestCa, entry: &Arc<Entry>) -> X509Svid {
         let svid = ca.svid(&entry.spec.spiffe_id, LIFE);
         let (now, own) = (self.clock.now(), self.cache.own_bundle().unwrap());
-        let signed = Signed::verify(Arc::clone(entry), svid, now + LIFE / 2, &own, now).unwrap();
+        let entry = Arc::clone(entry);
+        let signed = Signed::verify(entry, svid.clone(), now + LIFE / 2, &own, now).unwrap();
         assert_eq!(self.svids.install(vec![signed]), []);
+        svid
+    }
+
+    /// Ends every stream, as an agent does on SIGTERM, and waits for that.
+    pub async fn stop(&self) {
+        self.shutdown.request();
+        let left = self.tasks.finish(Duration::from_secs(10)).await;
+        assert_eq!(left, 0, "tasks of the serving half did not end");
     }
 }

@@ -140,9 +140,15 @@ impl Caller {
         self.is_refusing.store(true, Ordering::Relaxed);
     }
 
-    /// A stream is about to send something new. After a refusal that is the correction, and an Envoy
-    /// takes it up only if its bundle's bytes change too (envoyproxy/envoy#42438).
-    pub(super) fn corrects(&self) {
+    /// Whether the last word on some response was a refusal.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.is_refusing.load(Ordering::Relaxed)
+    }
+
+    /// The caller took what replaces a refused response. An Envoy puts it to use only once the bytes of
+    /// its bundle change too (envoyproxy/envoy#42438), and not before: it would refuse the bundle for
+    /// the sake of the bad certificate.
+    pub(super) fn corrected(&self) {
         if self.is_refusing.swap(false, Ordering::Relaxed) {
             self.nudges.update(|count| {
                 *count = count.wrapping_add(1).max(1);

@@ -30,12 +30,14 @@ pub(super) struct Delta {
     ledger: Ledger,
     version: u64,
     is_first_request: bool,
+    /// The last response replaces one that the caller refused.
+    is_correction: bool,
 }
 
 impl Delta {
     pub(super) fn new(caller: Arc<Caller>) -> Self {
         let ledger = Ledger::new(caller.serving.validation);
-        Self { caller, ledger, version: 0, is_first_request: true }
+        Self { caller, ledger, version: 0, is_first_request: true, is_correction: false }
     }
 
     /// Takes a request in. What a reconnecting client says it holds (`initial_resource_versions`) is
@@ -57,13 +59,17 @@ impl Delta {
         Ok(())
     }
 
-    fn answered(&self, request: &DeltaDiscoveryRequest) {
+    fn answered(&mut self, request: &DeltaDiscoveryRequest) {
         let Some(detail) = &request.error_detail else {
             self.caller.serving.metrics.acked();
+            if std::mem::take(&mut self.is_correction) {
+                self.caller.corrected();
+            }
             return;
         };
         self.caller.serving.metrics.nacked();
         self.caller.refused();
+        self.is_correction = false;
         tracing::error!(
             pid = self.caller.pid(),
             version = self.version,
@@ -72,7 +78,7 @@ impl Delta {
         );
     }
 
-    /// Bundles are to be sent with other bytes, see [`Caller::corrects`].
+    /// Bundles are to be sent with other bytes, see [`Caller::corrected`].
     pub(super) const fn nudge(&mut self, padding: u8) {
         self.ledger.padding = padding;
     }
@@ -91,9 +97,7 @@ impl Delta {
         if balance.lacking.is_empty() && balance.gone.is_empty() {
             return Ok(None);
         }
-        if self.ledger.has_sent_anything() {
-            self.caller.corrects();
-        }
+        self.is_correction |= self.ledger.has_sent_anything() && self.caller.is_refusing();
         self.version += 1;
         let resources = balance
             .lacking

@@ -28,6 +28,8 @@ pub(super) struct Sotw {
     /// Counts responses; the nonce is made of it.
     version: u64,
     is_first_request: bool,
+    /// The last response replaces one that the caller refused.
+    is_correction: bool,
     bundle: BundleUse,
 }
 
@@ -46,7 +48,14 @@ const RESOURCES_TAG: u8 = 0x12;
 impl Sotw {
     pub(super) fn new(caller: Arc<Caller>) -> Self {
         let ledger = Ledger::new(caller.serving.validation);
-        Self { caller, ledger, version: 0, is_first_request: true, bundle: BundleUse::default() }
+        Self {
+            caller,
+            ledger,
+            version: 0,
+            is_first_request: true,
+            is_correction: false,
+            bundle: BundleUse::default(),
+        }
     }
 
     /// Takes a request in.
@@ -62,9 +71,9 @@ impl Sotw {
         if is_current {
             self.answered(request);
         } else if is_answer && request.error_detail.is_some() {
-            // The correction overtook the refusal: it is on its way, and needs its nudge all the same.
+            // The correction overtook the refusal: it is on its way.
             self.caller.refused();
-            self.caller.corrects();
+            self.is_correction = true;
         }
         if !is_answer {
             // A new subscription, whatever version it remembers (istio-envoy.md §13).
@@ -79,10 +88,16 @@ impl Sotw {
 
     fn answered(&mut self, request: &DiscoveryRequest) {
         match &request.error_detail {
-            None => self.caller.serving.metrics.acked(),
+            None => {
+                self.caller.serving.metrics.acked();
+                if std::mem::take(&mut self.is_correction) {
+                    self.caller.corrected();
+                }
+            }
             Some(detail) => {
                 self.caller.serving.metrics.nacked();
                 self.caller.refused();
+                self.is_correction = false;
                 tracing::error!(
                     pid = self.caller.pid(),
                     names = ?request.resource_names,
@@ -96,7 +111,7 @@ impl Sotw {
         self.bundle.answered();
     }
 
-    /// Bundles are to be sent with other bytes, see [`Caller::corrects`].
+    /// Bundles are to be sent with other bytes, see [`Caller::corrected`].
     pub(super) const fn nudge(&mut self, padding: u8) {
         self.ledger.padding = padding;
     }
@@ -117,9 +132,7 @@ impl Sotw {
             self.bundle.unchanged(sequence);
             return Ok(None);
         }
-        if self.ledger.has_sent_anything() {
-            self.caller.corrects();
-        }
+        self.is_correction |= self.ledger.has_sent_anything() && self.caller.is_refusing();
         self.version += 1;
         self.ledger.note_sent(&balance.lacking);
         self.bundle.sent(sequence);

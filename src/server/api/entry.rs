@@ -5,24 +5,22 @@ mod batch;
 mod list;
 mod read;
 mod sync;
+mod write;
 
+use self::write::masked;
 use crate::{
     server::{authorized::Authorized, caller::Caller, registration::Registration},
-    spiffe::{Entry, EntryId},
+    spiffe::EntryId,
     transport::status::Kind,
-    wire::{
-        entry::apply_mask,
-        proto::spire::api::{
-            server::entry::v1::{
-                BatchCreateEntryRequest, BatchCreateEntryResponse, BatchDeleteEntryRequest,
-                BatchDeleteEntryResponse, BatchUpdateEntryRequest, BatchUpdateEntryResponse,
-                CountEntriesRequest, CountEntriesResponse, GetAuthorizedEntriesRequest,
-                GetAuthorizedEntriesResponse, GetEntryRequest, ListEntriesRequest,
-                ListEntriesResponse, SyncAuthorizedEntriesRequest, SyncAuthorizedEntriesResponse,
-                entry_server,
-            },
-            types,
+    wire::proto::spire::api::{
+        server::entry::v1::{
+            BatchCreateEntryRequest, BatchCreateEntryResponse, BatchDeleteEntryRequest,
+            BatchDeleteEntryResponse, BatchUpdateEntryRequest, BatchUpdateEntryResponse,
+            CountEntriesRequest, CountEntriesResponse, GetAuthorizedEntriesRequest,
+            GetAuthorizedEntriesResponse, GetEntryRequest, ListEntriesRequest, ListEntriesResponse,
+            SyncAuthorizedEntriesRequest, SyncAuthorizedEntriesResponse, entry_server,
         },
+        types,
     },
 };
 use futures_util::stream::BoxStream;
@@ -115,11 +113,4 @@ impl entry_server::Entry for EntryService {
         let entries = self.authorized.entries_for(Caller::agent_of(&request)?);
         Ok(Response::new(sync::answers(request.into_inner(), entries)))
     }
-}
-
-/// The wire form of `entry` with what `mask` asks for.
-fn masked(entry: &Entry, mask: Option<&types::EntryMask>) -> types::Entry {
-    let mut wire = types::Entry::from(entry);
-    apply_mask(&mut wire, mask);
-    wire
 }

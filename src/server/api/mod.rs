@@ -3,3 +3,13 @@
 pub mod bundle;
 pub mod entry;
 pub mod svid;
+pub mod agent;
+pub mod bundle;
+pub mod entry;
+pub mod health;
+pub mod routes;
+pub mod svid;
+pub mod watch;
+
+mod ids;
+mod nodes;

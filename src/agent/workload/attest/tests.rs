@@ -31,7 +31,8 @@ async fn one_attestor_that_cannot_tell_fails_the_whole_attestation() {
     let clock = Clock::system();
     let works = UnixAttestor::new(Executable::Ignored, Accounts::system(), clock.clone());
     let fails = UnixAttestor::new(Executable::Ignored, unreadable, clock);
-    let attestor = Attestor { kinds: vec![Kind::Unix(works), Kind::Unix(fails)] };
+    let kinds = vec![Kind::Unix(works), Kind::Unix(fails)];
+    let attestor = Attestor { kinds, metrics: UpkeepMetrics::default() };
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let error = attestor.attest(&PeerCred::of_connection(&ours).unwrap()).await.unwrap_err();
     assert!(matches!(error, AttestError::Attestor { attestor: "unix", .. }), "{error}");
@@ -80,9 +81,11 @@ fn number_taken_over_before_accept_and_after() {
     assert_eq!(peer.pid.unsigned_abs(), number);
     assert!(runtime.block_on(attestor.attest(&peer)).is_ok());
     end(&mut caller);
-    let _victim = process_with_number(number);
+    let mut victim = process_with_number(number);
     let answer = runtime.block_on(attestor.attest(&peer));
     assert!(matches!(answer, Err(AttestError::CallerEnded { .. })), "{answer:?}");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
 }
 
 #[test]
@@ -90,6 +93,7 @@ fn number_taken_over_before_accept_and_after() {
 fn connects_leaves_the_connection_to_a_child_and_ends_when_told() {
     let connection = UnixStream::connect("socket").unwrap();
     let heir = Stdio::from(OwnedFd::from(connection));
+    #[expect(clippy::zombie_processes, reason = "it outlives this process, as the test wants")]
     let _heir = Command::new("sleep").arg("60").stdin(heir).spawn().unwrap();
     fs::write("connected", "").unwrap();
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
@@ -97,7 +101,7 @@ fn connects_leaves_the_connection_to_a_child_and_ends_when_told() {
 
 /// A process that has connected to the socket in `dir`.
 fn connector(dir: &Path) -> Child {
-    let child = Command::new(fs::read_link("/proc/self/exe").unwrap())
+    let mut child = Command::new(fs::read_link("/proc/self/exe").unwrap())
         .args(["--ignored", "--exact", "--test-threads=1"])
         .arg("agent::workload::attest::tests::connects_leaves_the_connection_to_a_child_and_ends_when_told")
         .current_dir(dir)
@@ -106,6 +110,7 @@ fn connector(dir: &Path) -> Child {
         .spawn()
         .unwrap();
     while fs::remove_file(dir.join("connected")).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "the caller ended by itself");
         std::thread::yield_now();
     }
     child

@@ -1,7 +1,7 @@
 //! Creating, updating and deleting in batches: each item gets its own status, in the order of the
 //! request, and none stops another.
 
-use super::{masked, read};
+use super::{read, write::masked};
 use crate::{
     server::{
         registration::{Registration, RegistrationError},

@@ -1,6 +1,6 @@
 //! Listing and counting, page by page, without holding up the writer.
 
-use super::{masked, read};
+use super::{read, write::masked};
 use crate::{
     server::{registration::Registration, store::Store},
     spiffe::Entry,

@@ -1,7 +1,7 @@
 //! SyncAuthorizedEntries: an agent learns which entries it may use and fetches those that it lacks
 //! (server.md §1.9). The entries are those of the moment at which the stream was opened.
 
-use super::masked;
+use super::write::masked;
 use crate::{
     spiffe::Entry,
     transport::status::Kind,

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bench_rows;
+mod ca;
 mod cli;
 mod conformance;
 mod entry_api;

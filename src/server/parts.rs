@@ -118,7 +118,7 @@ impl Parts {
             ),
             bundle: BundleService::new(trust_domain.clone(), store.clone()),
             entry: EntryService::new(registration, authorized.clone()),
-            svid: SvidService::new(ca.clone(), authorized.clone()),
+            svid: SvidService::new(ca.clone(), authorized.clone(), limits),
             watch: WatchService {
                 trust_domain: trust_domain.clone(),
                 store: store.clone(),

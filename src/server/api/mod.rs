@@ -1,8 +1,5 @@
 //! The server's gRPC services, one module each: they read requests, ask the domain, write answers.
 
-pub mod bundle;
-pub mod entry;
-pub mod svid;
 pub mod agent;
 pub mod bundle;
 pub mod entry;

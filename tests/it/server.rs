@@ -1,6 +1,7 @@
 //! A whole server as its agents and operators meet it: over TLS on the loopback interface and over its
 //! private socket.
 
+mod agents;
 mod authorization;
 mod fixture;
 mod join;

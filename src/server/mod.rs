@@ -18,6 +18,7 @@ pub mod store;
 
 mod admins;
 mod pages;
+mod parts;
 mod watched;
 
 pub use ca::CaState;

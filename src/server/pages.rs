@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 /// SPIRE's names of what it checks, for tools that look for them.
 const SUBSYSTEMS: &[&str] = &["catalog.datastore", "server", "server.ca", "server.ca.rotator"];
 
+const WAITS_FOR: &str = "a new authority is on its way to all agents";
+
 /// The listeners, bound.
 pub(super) struct HttpListeners {
     health: Listener,
@@ -65,17 +67,36 @@ impl HttpListeners {
     }
 }
 
-/// Keeps the readiness of the authority: without an active one no workload gets an SVID.
-pub(super) async fn follow_ca(part: Part, mut ca: Reader<CaState>, shutdown: Shutdown) {
-    loop {
-        match ca.take_current().active {
-            Some(_) => part.ready(),
-            None => part.not_ready("a new authority on its way to all agents"),
+/// The readiness of the authority: without an active one no workload gets an SVID.
+pub(super) struct CaReadiness {
+    part: Part,
+    ca: Reader<CaState>,
+}
+
+impl CaReadiness {
+    /// What `ca` says now.
+    pub(super) fn new(readiness: &Readiness, ca: Reader<CaState>) -> Self {
+        let mut this = Self { part: readiness.part("server.ca", WAITS_FOR), ca };
+        this.tell();
+        this
+    }
+
+    /// Follows what it says later, until `shutdown`.
+    pub(super) async fn run(mut self, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                changed = self.ca.changed() => if changed.is_err() { return },
+            }
+            self.tell();
         }
-        tokio::select! {
-            biased;
-            () = shutdown.requested() => return,
-            changed = ca.changed() => if changed.is_err() { return },
+    }
+
+    fn tell(&mut self) {
+        match self.ca.take_current().active {
+            Some(_) => self.part.ready(),
+            None => self.part.not_ready(WAITS_FOR),
         }
     }
 }

@@ -5,34 +5,24 @@
 //! get [`FINISH_WITHIN`] to end, then the store closes.
 
 use super::{
-    api::{
-        agent::AgentService, bundle::BundleService, entry::EntryService, health::HealthService,
-        routes::Services, svid::SvidService, watch::WatchService,
-    },
-    authorize::Authorizer,
     authorized::Authorized,
-    ca::{self, Ca, CaError, CaState, KeyStore, Watchers, keystore::KeyStoreError},
+    ca::{self, Ca, CaError, CaState, KeyStore, keystore::KeyStoreError},
     config::{DataStore, KeyManager, ServerConfig},
-    gate::Gatehouse,
     identity::{Identity, IdentityError},
     listen::{AgentListener, ListenError, PrivateListener, make_dir},
-    metrics::{RpcMetrics, ServerFacts, WatchMetrics},
-    pages::{HttpListeners, follow_ca},
-    ratelimit::RateLimits,
+    pages::{CaReadiness, HttpListeners},
+    parts::Parts,
     registration::{Registration, RegistrationError},
     store::{NewEntry, Store, StoreConfig, StoreError, TokenError},
 };
 use crate::{
     runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
     spiffe::EntrySpec,
-    telemetry::{Metrics, http, metrics},
-    transport::{
-        mtls::{self, MtlsError},
-        verify::Trust,
-    },
+    telemetry::http,
+    transport::mtls::MtlsError,
     x509::name::{AttributeKind, Name},
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// From the wish to end to the end of the last task: below the 10 s in which SIGTERM must be obeyed.
 const FINISH_WITHIN: Duration = Duration::from_secs(9);
@@ -61,18 +51,6 @@ pub struct RunningServer {
     registration: Registration,
     clock: Clock,
     ca: Ca,
-}
-
-/// What all parts of one server share.
-struct Shared<'a> {
-    config: &'a ServerConfig,
-    clock: Clock,
-    store: Store,
-    ca: Ca,
-    readiness: Readiness,
-    shutdown: Shutdown,
-    rpc: RpcMetrics,
-    watching: WatchMetrics,
 }
 
 /// What listens.
@@ -143,31 +121,38 @@ impl Server {
         let (ca, rotation) =
             Ca::start(ca_config(config), keys, store.clone(), clock.clone(), propagation).await?;
         let identity = Identity::new(config.trust_domain.clone(), ca.clone(), clock.clone())?;
-        let shared = Shared {
-            config,
-            clock,
-            store,
-            ca,
-            readiness: Readiness::new(),
-            shutdown: Shutdown::new(),
-            rpc: RpcMetrics::new(),
-            watching: WatchMetrics::default(),
+        let parts = Parts::new(config, clock, store, ca, watchers);
+        let ca_readiness = CaReadiness::new(&parts.readiness, parts.ca.state());
+        let Listeners { agents, private, http } = Listeners::bind(config, &parts).await?;
+        let tls = parts.tls(identity.svid())?;
+        let (for_agents, for_local) = parts.gatehouses();
+        let trust_domain = &config.trust_domain;
+        let authorized = Authorized::new(parts.store.clone(), trust_domain, parts.clock.clone());
+        let registration =
+            Registration::new(parts.store.clone(), authorized, trust_domain.clone());
+        let running = RunningServer {
+            local_addr: agents.local_addr,
+            socket_path: config.socket_path.clone(),
+            health_addr: http.addresses.0,
+            metrics_addr: http.addresses.1,
+            readiness: parts.readiness,
+            shutdown: parts.shutdown,
+            tasks: TaskSet::new(),
+            store: parts.store,
+            registration,
+            clock: parts.clock,
+            ca: parts.ca,
         };
-        let part = shared.readiness.part("server.ca", "the first authority");
-        let listeners = shared.listen().await?;
-        let trust = {
-            let store = shared.store.clone();
-            Trust::new(move |trust_domain| store.bundle(trust_domain))
-        };
-        let tls = mtls::server_config(identity.svid(), trust, shared.clock.clone())?;
-        let (tasks, shutdown) = (TaskSet::new(), shared.shutdown.clone());
-        let running = shared.serve(listeners, tls, watchers, &tasks)?;
+        let (tasks, shutdown) = (&running.tasks, &running.shutdown);
+        private.serve(for_local, tasks, shutdown)?;
         // From here on nothing fails: a task that runs has a server that ends it.
+        agents.serve(for_agents, tls, tasks, shutdown);
+        http.serve(tasks, shutdown);
         tasks.spawn("authority rotation", rotation.run(shutdown.clone()));
         tasks.spawn("server identity", identity.run(shutdown.clone()));
-        tasks.spawn("readiness", follow_ca(part, running.ca.state(), shutdown.clone()));
-        let store = running.store.clone();
-        tasks.spawn("store pruning", async move { store.run(shutdown).await });
+        tasks.spawn("readiness", ca_readiness.run(shutdown.clone()));
+        let (store, end) = (running.store.clone(), shutdown.clone());
+        tasks.spawn("store pruning", async move { store.run(end).await });
         tracing::info!(
             address = %running.local_addr,
             socket = %running.socket_path.display(),
@@ -178,107 +163,12 @@ impl Server {
     }
 }
 
-impl Shared<'_> {
-    async fn listen(&self) -> Result<Listeners, StartError> {
-        let agents = AgentListener::bind(self.config.bind)?;
-        let private = PrivateListener::bind(&self.config.socket_path).await?;
-        let http = HttpListeners::bind(self.config, &self.readiness, self.metrics()).await?;
-        Ok(Listeners { agents, private, http })
-    }
-
-    fn metrics(&self) -> Metrics {
-        let identity = metrics::Identity {
-            program: "spire_server",
-            trust_domain: self.config.trust_domain.name(),
-            version: env!("CARGO_PKG_VERSION"),
-        };
-        let facts = ServerFacts {
-            clock: self.clock.clone(),
-            store: self.store.clone(),
-            ca: self.ca.state(),
-        };
-        Metrics::new(identity, |registry| {
-            self.rpc.register(registry);
-            self.watching.register(registry);
-            facts.register(registry);
-        })
-    }
-
-    /// Lets everybody in.
-    fn serve(
-        self,
-        listeners: Listeners,
-        tls: Arc<rustls::ServerConfig>,
-        watchers: Watchers,
-        tasks: &TaskSet,
-    ) -> Result<RunningServer, StartError> {
-        let Listeners { agents, private, http } = listeners;
-        let (local_addr, socket_path) = (agents.local_addr, self.config.socket_path.clone());
-        let (health_addr, metrics_addr) = http.addresses;
-        let trust_domain = self.config.trust_domain.clone();
-        let authorizer = Authorizer::new(self.store.clone(), trust_domain, self.clock.clone());
-        let services = self.services(&authorizer, watchers);
-        let house = |routes| Gatehouse {
-            authorizer: authorizer.clone(),
-            metrics: self.rpc.clone(),
-            routes,
-        };
-        private.serve(house(services.for_local()), tasks, &self.shutdown)?;
-        agents.serve(house(services.for_agents()), tls, tasks, &self.shutdown);
-        http.serve(tasks, &self.shutdown);
-        let registration = self.registration();
-        let Self { readiness, shutdown, store, ca, clock, .. } = self;
-        Ok(RunningServer {
-            local_addr,
-            socket_path,
-            health_addr,
-            metrics_addr,
-            readiness,
-            shutdown,
-            tasks: tasks.clone(),
-            store,
-            registration,
-            clock,
-            ca,
-        })
-    }
-
-    fn registration(&self) -> Registration {
-        let trust_domain = &self.config.trust_domain;
-        let authorized = Authorized::new(self.store.clone(), trust_domain, self.clock.clone());
-        Registration::new(self.store.clone(), authorized, trust_domain.clone())
-    }
-
-    fn services(&self, authorizer: &Authorizer, watchers: Watchers) -> Services {
-        let (store, ca, clock) = (&self.store, &self.ca, &self.clock);
-        let trust_domain = &self.config.trust_domain;
-        let limits = RateLimits::new(self.config.rate_limit);
-        let authorized = Authorized::new(store.clone(), trust_domain, clock.clone());
-        let registration =
-            Registration::new(store.clone(), authorized.clone(), trust_domain.clone());
-        Services {
-            agent: AgentService::new(
-                trust_domain.clone(),
-                store.clone(),
-                ca.clone(),
-                limits.clone(),
-                clock.clone(),
-            ),
-            bundle: BundleService::new(trust_domain.clone(), store.clone()),
-            entry: EntryService::new(registration, authorized.clone()),
-            svid: SvidService::new(ca.clone(), authorized.clone()),
-            watch: WatchService {
-                trust_domain: trust_domain.clone(),
-                store: store.clone(),
-                authorized,
-                authorizer: authorizer.clone(),
-                watchers,
-                metrics: self.watching.clone(),
-                clock: clock.clone(),
-                shutdown: self.shutdown.clone(),
-            },
-            health: HealthService::new(self.readiness.clone()),
-        }
+impl Listeners {
+    async fn bind(config: &ServerConfig, parts: &Parts) -> Result<Self, StartError> {
+        let agents = AgentListener::bind(config.bind)?;
+        let private = PrivateListener::bind(&config.socket_path).await?;
+        let http = HttpListeners::bind(config, &parts.readiness, parts.metrics()).await?;
+        Ok(Self { agents, private, http })
     }
 }
 

@@ -82,7 +82,7 @@ pub enum BindError {
         kind: FileKind,
     },
     /// Another finial agent serves there.
-    #[error("a finial agent, pid {pid}, already serves {}; end it first or choose another path", path.display())]
+    #[error("another finial, pid {pid}, already serves {}; end it first or choose another path", path.display())]
     InUse {
         /// The path.
         path: PathBuf,

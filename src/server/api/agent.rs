@@ -33,8 +33,12 @@ use crate::{
     },
     x509::csr,
 };
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
+
+/// For the first message of an attestation; an agent has it ready.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// The agent service of one trust domain.
 #[derive(Clone)]
@@ -76,12 +80,7 @@ impl AgentService {
     ) -> Result<attest_agent_response::Result, Status> {
         let limited = self.limits.attestation(caller).await;
         limited.map_err(|error| too_fast("attest agent", error))?;
-        let request = requests.message().await.map_err(|error| {
-            let text = format!("failed to receive request from stream: {}", error.message());
-            Kind::Invalid.status(text)
-        })?;
-        let request = request
-            .ok_or_else(|| Kind::Invalid.status("failed to receive request from stream: EOF"))?;
+        let request = first_request(requests).await?;
         let Attestation { kind, payload, csr } = attestation(request)?;
         if kind != join_token::TYPE {
             let text = format!(
@@ -159,6 +158,21 @@ impl AgentService {
         created.map_err(|error| not_created(&error))?;
         tracing::info!(ttl_secs = request.ttl, "join token created");
         Ok(types::JoinToken { value, expires_at })
+    }
+}
+
+/// An agent sends its proof at once, or it holds a stream for nothing.
+async fn first_request(
+    requests: &mut Streaming<AttestAgentRequest>,
+) -> Result<AttestAgentRequest, Status> {
+    let failed = |kind: Kind, cause: &str| {
+        kind.status(format!("failed to receive request from stream: {cause}"))
+    };
+    match timeout(REQUEST_WITHIN, requests.message()).await {
+        Ok(Ok(Some(request))) => Ok(request),
+        Ok(Ok(None)) => Err(failed(Kind::Invalid, "EOF")),
+        Ok(Err(error)) => Err(failed(Kind::Invalid, error.message())),
+        Err(_) => Err(failed(Kind::Deadline, "nothing came in time")),
     }
 }
 

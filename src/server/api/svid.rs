@@ -10,6 +10,7 @@ use crate::{
         authorized::Authorized,
         ca::{Ca, SignError},
         caller::Caller,
+        ratelimit::{RateError, RateLimits},
     },
     spiffe::{EntryId, SpiffeId},
     transport::status::{Kind, OK_MESSAGE},
@@ -35,6 +36,7 @@ use tonic::{Request, Response, Status};
 pub struct SvidService {
     ca: Ca,
     authorized: Authorized,
+    limits: RateLimits,
     /// One permit per core: more threads at once would only take turns.
     cores: Arc<Semaphore>,
 }
@@ -68,6 +70,8 @@ enum BatchError {
          ({MAX_BATCH})"
     )]
     TooLarge(usize),
+    #[error("rejecting request due to certificate signing rate limiting: {0}")]
+    TooFast(#[from] RateError),
     #[error("the server has more to sign than it can, retry later")]
     Overloaded,
     #[error("signing stopped: the server is shutting down")]
@@ -85,15 +89,16 @@ const CHUNK: usize = 32;
 const QUEUE_DEADLINE: Duration = Duration::from_secs(10);
 
 impl SvidService {
-    /// Signs by `ca` what `authorized` allows.
+    /// Signs by `ca` what `authorized` allows, as often as `limits` allow.
     #[must_use]
-    pub fn new(ca: Ca, authorized: Authorized) -> Self {
+    pub fn new(ca: Ca, authorized: Authorized, limits: RateLimits) -> Self {
         let cores = Arc::new(Semaphore::new(parallelism()));
-        Self { ca, authorized, cores }
+        Self { ca, authorized, limits, cores }
     }
 
     async fn sign_batch(
         &self,
+        caller: &Caller,
         agent: &SpiffeId,
         params: Vec<NewX509svidParams>,
     ) -> Result<Vec<Item>, BatchError> {
@@ -102,6 +107,7 @@ impl SvidService {
             1..=MAX_BATCH => {}
             size => return Err(BatchError::TooLarge(size)),
         }
+        self.limits.signing(caller, params.len()).await?;
         let mut params = params.into_iter();
         let chunks: Vec<Vec<_>> =
             std::iter::from_fn(|| Some(params.by_ref().take(CHUNK).collect()))
@@ -198,6 +204,7 @@ impl BatchError {
         match self {
             Self::Empty => Kind::Invalid,
             Self::TooLarge(_) => Kind::Exhausted,
+            Self::TooFast(error) => error.kind(),
             Self::Overloaded | Self::Stopped => Kind::Unavailable,
         }
     }
@@ -226,8 +233,8 @@ impl svid_server::Svid for SvidService {
         &self,
         request: Request<BatchNewX509svidRequest>,
     ) -> Result<Response<BatchNewX509svidResponse>, Status> {
-        let agent = Caller::agent_of(&request)?.clone();
-        let results = self.sign_batch(&agent, request.into_inner().params).await?;
+        let (caller, agent) = (Caller::of(&request)?.clone(), Caller::agent_of(&request)?.clone());
+        let results = self.sign_batch(&caller, &agent, request.into_inner().params).await?;
         Ok(Response::new(BatchNewX509svidResponse { results }))
     }
 }

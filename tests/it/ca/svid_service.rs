@@ -15,6 +15,8 @@ use finial::{
         authorized::Authorized,
         ca::Ca,
         caller::{Caller, Member},
+        config::RateLimit,
+        ratelimit::RateLimits,
         store::{Created, NewEntry},
     },
     spiffe::{Bundle, SpiffeId, TrustDomain, entry::Hint},
@@ -96,7 +98,8 @@ async fn register(world: &World, agent: &SpiffeId, path: &str, hint: &str) -> St
 
 fn service(world: &World, ca: &Ca) -> SvidService {
     let (store, clock) = (world.store.clone(), world.clock.clone());
-    SvidService::new(ca.clone(), Authorized::new(store, &world.config.trust_domain, clock))
+    let authorized = Authorized::new(store, &world.config.trust_domain, clock);
+    SvidService::new(ca.clone(), authorized, RateLimits::new(RateLimit::default()))
 }
 
 fn item(entry_id: &str, csr: Vec<u8>) -> NewX509svidParams {

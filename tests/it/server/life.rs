@@ -22,6 +22,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 use tonic::transport::Channel;
@@ -117,7 +118,7 @@ async fn child_server() {
     let mut dir = String::new();
     std::io::stdin().read_line(&mut dir).unwrap();
     let server = Server::start(config(Path::new(dir.trim())), Clock::system()).await.unwrap();
-    println!("port {}", server.local_addr.port());
+    writeln!(std::io::stdout(), "port {}", server.local_addr.port()).unwrap();
     std::future::pending::<()>().await;
 }
 
@@ -142,14 +143,14 @@ async fn create(local: &Channel, parent: &str, path: String) -> String {
 async fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let socket = config(dir.path()).socket_path;
-    let mut known: Option<(Agent, std::sync::Arc<finial::spiffe::Bundle>)> = None;
+    let mut known: Option<(Agent, Arc<finial::spiffe::Bundle>)> = None;
     let mut entries = Vec::new();
     for round in 0..3 {
         let process = Process::start(dir.path());
         let local = channel::connect_uds(&socket).await.unwrap();
         if let Some((agent, bundle)) = &known {
-            let svid = std::sync::Arc::clone(&agent.svid);
-            let channel = connect(&process.address, bundle.clone(), Some(svid)).await.unwrap();
+            let svid = Arc::clone(&agent.svid);
+            let channel = connect(&process.address, Arc::clone(bundle), Some(svid)).await.unwrap();
             post_status(channel).await.unwrap();
         } else {
             let token = CreateJoinTokenRequest { ttl: 60, ..CreateJoinTokenRequest::default() };

@@ -17,7 +17,8 @@ use finial::{
         },
     },
 };
-use std::time::Duration;
+use futures_util::future::join_all;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -229,6 +230,28 @@ async fn a_shutdown_ends_every_stream_and_the_server_within_its_time() {
     assert_eq!(status.code(), Code::Unavailable);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop((dir, watch.acknowledge));
+}
+
+#[tokio::test]
+async fn a_crowd_that_comes_back_after_a_restart_is_served_to_the_last_one() {
+    let fixture = Fixture::start().await;
+    let agent = fixture.agent().await;
+    let entry = fixture.create_entry(spec(agent.svid.id(), "/w")).await;
+    let fixture = fixture.restart().await;
+    let come_back = async || {
+        loop {
+            // Refused while too many are within the handshake; an agent tries again.
+            let Ok(channel) = fixture.connect(Some(Arc::clone(&agent.svid))).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let mut watch = Watch::open(channel).await;
+            assert_eq!(ids(&watch.next().await), [entry.id.as_str()]);
+            return watch;
+        }
+    };
+    let crowd = join_all((0..300).map(|_| come_back())).await;
+    assert_eq!(crowd.len(), 300);
 }
 
 #[tokio::test]

@@ -87,6 +87,15 @@ pub enum StartError {
     Blocking(#[from] BlockingError),
 }
 
+/// What an agent is made of.
+struct Plan {
+    config: AgentConfig,
+    upstream: Upstream,
+    handover: Option<Handover>,
+    clock: Clock,
+    shutdown: Shutdown,
+}
+
 /// What is told about an agent that has started.
 struct Started {
     observer: Observer,
@@ -123,9 +132,9 @@ impl Agent {
         let (socket_path, shutdown) = (config.socket_path.clone(), shutdown.child());
         let (tell_started, started) = oneshot::channel();
         let (tell_ended, ended) = oneshot::channel();
-        let end = shutdown.clone();
+        let plan = Plan { config, upstream, handover, clock, shutdown: shutdown.clone() };
         let body = move || {
-            let left = run(config, upstream, handover, clock, end, tell_started);
+            let left = run(plan, tell_started);
             // Nobody has to wait for it.
             let _unheard = tell_ended.send(left);
         };
@@ -170,14 +179,7 @@ impl RunningAgent {
 }
 
 /// The thread of an agent, from its start to its end; gives how many tasks did not end in time.
-fn run(
-    config: AgentConfig,
-    upstream: Upstream,
-    handover: Option<Handover>,
-    clock: Clock,
-    shutdown: Shutdown,
-    tell_started: oneshot::Sender<Result<Started, StartError>>,
-) -> usize {
+fn run(plan: Plan, tell_started: oneshot::Sender<Result<Started, StartError>>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(POOL_THREADS)
@@ -191,8 +193,8 @@ fn run(
         }
     };
     let left = runtime.block_on(async {
-        let tasks = TaskSet::new();
-        let started = start(&config, upstream, handover, &clock, &tasks, &shutdown).await;
+        let (tasks, shutdown) = (TaskSet::new(), plan.shutdown.clone());
+        let started = start(plan, &tasks).await;
         let has_failed = started.is_err();
         if tell_started.send(started).is_err() || has_failed {
             shutdown.request();
@@ -204,14 +206,9 @@ fn run(
     left
 }
 
-async fn start(
-    config: &AgentConfig,
-    upstream: Upstream,
-    handover: Option<Handover>,
-    clock: &Clock,
-    tasks: &TaskSet,
-    shutdown: &Shutdown,
-) -> Result<Started, StartError> {
+async fn start(plan: Plan, tasks: &TaskSet) -> Result<Started, StartError> {
+    let Plan { config, upstream, handover, clock, shutdown } = plan;
+    let (config, clock, shutdown) = (&config, &clock, &shutdown);
     let (readiness, upkeep_metrics) = (Readiness::new(), UpkeepMetrics::default());
     let (socket_part, bundle_part) =
         (readiness.part("socket", "not served yet"), readiness.part("bundle", "none known yet"));

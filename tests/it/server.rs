@@ -2,7 +2,7 @@
 //! private socket.
 
 mod authorization;
-mod fixture;
+pub(crate) mod fixture;
 mod join;
 mod life;
 mod tls;

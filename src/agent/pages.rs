@@ -7,7 +7,10 @@ use crate::{
     agent::{
         complaint::{Complaint, Noted},
         config::AgentConfig,
-        metrics::{ServeMetrics, UpkeepMetrics, upkeep::Observed},
+        metrics::{
+            ServeMetrics, UpkeepMetrics,
+            upkeep::{CacheSize, Observed},
+        },
         upkeep::Insight,
     },
     runtime::{Backoff, Clock, Shutdown, TaskSet, ready::Readiness},
@@ -69,7 +72,8 @@ pub fn metrics(
         agent_svid_end: Box::new(move || Some(standing.current().svid()?.not_after())),
         cached: Box::new(move || {
             let snapshot = cache.snapshot();
-            (snapshot.entries.len(), snapshot.svids.len())
+            let (entries, svids) = (snapshot.entries.len(), snapshot.svids.len());
+            CacheSize { entries, svids, bundles: snapshot.bundles.len() }
         }),
     };
     Metrics::new(identity, |registry| {

@@ -63,6 +63,7 @@ pub struct RunningAgent {
     observer: Observer,
     readiness: Readiness,
     shutdown: Shutdown,
+    handover: Option<Handover>,
     thread: JoinHandle<()>,
     ended: oneshot::Receiver<usize>,
 }
@@ -85,6 +86,15 @@ pub enum StartError {
     /// Reading the state of the last process was cut short.
     #[error(transparent)]
     Blocking(#[from] BlockingError),
+}
+
+/// What an agent is made of.
+struct Plan {
+    config: AgentConfig,
+    upstream: Upstream,
+    handover: Option<Handover>,
+    clock: Clock,
+    shutdown: Shutdown,
 }
 
 /// What is told about an agent that has started.
@@ -121,11 +131,12 @@ impl Agent {
         shutdown: Shutdown,
     ) -> Result<RunningAgent, StartError> {
         let (socket_path, shutdown) = (config.socket_path.clone(), shutdown.child());
+        let inheritance = handover.clone();
         let (tell_started, started) = oneshot::channel();
         let (tell_ended, ended) = oneshot::channel();
-        let end = shutdown.clone();
+        let plan = Plan { config, upstream, handover, clock, shutdown: shutdown.clone() };
         let body = move || {
-            let left = run(config, upstream, handover, clock, end, tell_started);
+            let left = run(plan, tell_started);
             // Nobody has to wait for it.
             let _unheard = tell_ended.send(left);
         };
@@ -134,7 +145,8 @@ impl Agent {
             .spawn(body)
             .map_err(StartError::Runtime)?;
         let Started { observer, readiness } = started.await.map_err(|_| StartError::Ended)??;
-        Ok(RunningAgent { socket_path, observer, readiness, shutdown, thread, ended })
+        let handover = inheritance;
+        Ok(RunningAgent { socket_path, observer, readiness, shutdown, handover, thread, ended })
     }
 }
 
@@ -157,6 +169,16 @@ impl RunningAgent {
         self.ended().await;
     }
 
+    /// As [`RunningAgent::shutdown`], for an agent that has no successor: removes what the next process
+    /// would have found in memory.
+    pub async fn retire(mut self) {
+        let handover = self.handover.take();
+        self.shutdown().await;
+        if let Some(Err(error)) = handover.map(|handover| handover.wipe()) {
+            tracing::warn!(%error, "the workloads' SVIDs cannot be removed from memory");
+        }
+    }
+
     /// Waits for the end, which somebody else asked for.
     pub async fn ended(self) {
         match self.ended.await {
@@ -170,14 +192,7 @@ impl RunningAgent {
 }
 
 /// The thread of an agent, from its start to its end; gives how many tasks did not end in time.
-fn run(
-    config: AgentConfig,
-    upstream: Upstream,
-    handover: Option<Handover>,
-    clock: Clock,
-    shutdown: Shutdown,
-    tell_started: oneshot::Sender<Result<Started, StartError>>,
-) -> usize {
+fn run(plan: Plan, tell_started: oneshot::Sender<Result<Started, StartError>>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(POOL_THREADS)
@@ -191,8 +206,8 @@ fn run(
         }
     };
     let left = runtime.block_on(async {
-        let tasks = TaskSet::new();
-        let started = start(&config, upstream, handover, &clock, &tasks, &shutdown).await;
+        let (tasks, shutdown) = (TaskSet::new(), plan.shutdown.clone());
+        let started = start(plan, &tasks).await;
         let has_failed = started.is_err();
         if tell_started.send(started).is_err() || has_failed {
             shutdown.request();
@@ -204,14 +219,9 @@ fn run(
     left
 }
 
-async fn start(
-    config: &AgentConfig,
-    upstream: Upstream,
-    handover: Option<Handover>,
-    clock: &Clock,
-    tasks: &TaskSet,
-    shutdown: &Shutdown,
-) -> Result<Started, StartError> {
+async fn start(plan: Plan, tasks: &TaskSet) -> Result<Started, StartError> {
+    let Plan { config, upstream, handover, clock, shutdown } = plan;
+    let (config, clock, shutdown) = (&config, &clock, &shutdown);
     let (readiness, upkeep_metrics) = (Readiness::new(), UpkeepMetrics::default());
     let (socket_part, bundle_part) =
         (readiness.part("socket", "not served yet"), readiness.part("bundle", "none known yet"));

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod agent;
 mod architecture;
 mod bench_rows;
 mod ca;

@@ -3,7 +3,7 @@
 
 mod agents;
 mod authorization;
-mod fixture;
+pub(crate) mod fixture;
 mod join;
 mod life;
 mod pages;

@@ -3,7 +3,7 @@
 //! ```text
 //!              attest                      server: evicted, replaced, expired
 //! Unattested ───────────▶ Attested ──────────────────────────────────────────▶ Unattested
-//!      ▲                   │    ▲                                                  
+//!      ▲                   │    ▲
 //!      │ server: …         │    └── attest ──┐
 //!      │                   ▼ time passes     │
 //!      └──────────────── Expired ────────────┘         server: banned, from any ──▶ Banned

@@ -34,8 +34,6 @@ struct Metrics {
     svid_updates: Family<StatusLabel, Tally>,
     workload_attestations: Family<StatusLabel, Tally>,
     attestation_time: Histogram,
-    bundles: Gauge,
-    entries: Gauge,
     entries_stale: Gauge,
     entries_dropped: Counter,
     svids_signed: Counter,
@@ -59,8 +57,19 @@ pub struct Observed {
     pub last_sync: Box<dyn Fn() -> Option<SystemTime> + Send + Sync>,
     /// When the agent's own SVID ends, if it has one.
     pub agent_svid_end: Box<dyn Fn() -> Option<SystemTime> + Send + Sync>,
-    /// How many entries and how many SVIDs are in the cache.
-    pub cached: Box<dyn Fn() -> (usize, usize) + Send + Sync>,
+    /// What is in the cache.
+    pub cached: Box<dyn Fn() -> CacheSize + Send + Sync>,
+}
+
+/// How much is in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSize {
+    /// Entries.
+    pub entries: usize,
+    /// SVIDs.
+    pub svids: usize,
+    /// Bundles.
+    pub bundles: usize,
 }
 
 /// From the 20 µs of a read of /proc to the 10 s of a large executable that is hashed.
@@ -111,8 +120,6 @@ impl Default for Metrics {
             svid_updates: Family::default(),
             workload_attestations: Family::default(),
             attestation_time: Histogram::new(SECONDS),
-            bundles: Gauge::default(),
-            entries: Gauge::default(),
             entries_stale: Gauge::default(),
             entries_dropped: Counter::default(),
             svids_signed: Counter::default(),
@@ -139,8 +146,6 @@ impl UpkeepMetrics {
         registry.register("node_attestor_new_svid", help, metrics.node_attestations.clone());
         let help = "From the start of a workload's attestation to its end";
         registry.register("workload_attestation_seconds", help, metrics.attestation_time.clone());
-        registry.register("sync_bundles_total", "Bundles known", metrics.bundles.clone());
-        registry.register("sync_entries_total", "Entries known", metrics.entries.clone());
         let help = "Entries that the last synchronisation found out of date";
         registry.register("sync_entries_stale", help, metrics.entries_stale.clone());
         let help = "Entries that were not understood";
@@ -174,12 +179,9 @@ impl UpkeepMetrics {
         count(&self.0.entry_syncs, outcome);
     }
 
-    /// What the server's word amounts to now.
-    pub fn known(&self, entries: usize, stale: usize, bundles: usize) {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.0.entries.set(gauge(entries));
-        self.0.entries_stale.set(gauge(stale));
-        self.0.bundles.set(gauge(bundles));
+    /// So many entries had to be fetched to be up to date.
+    pub fn fetched(&self, entries: usize) {
+        self.0.entries_stale.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// An entry was not understood.
@@ -224,7 +226,9 @@ impl Collector for Observed {
             gauge.encode(encoder)
         };
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let (entries, svids) = (self.cached)();
+        let CacheSize { entries, svids, bundles } = (self.cached)();
+        gauge("sync_entries_total", "Entries known", number(entries))?;
+        gauge("sync_bundles_total", "Bundles known", number(bundles))?;
         gauge("lru_cache_record_map_size", "Entries in the cache", number(entries))?;
         gauge("lru_cache_svid_map_size", "SVIDs in the cache", number(svids))?;
         if let Some(at) = (self.last_sync)() {
@@ -257,12 +261,11 @@ mod tests {
         let observed = Observed {
             last_sync: Box::new(|| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9))),
             agent_svid_end: Box::new(|| None),
-            cached: Box::new(|| (3, 2)),
+            cached: Box::new(|| CacheSize { entries: 5, svids: 2, bundles: 2 }),
         };
         UpkeepMetrics::observe(&mut registry, observed);
         metrics.node_attested("join_token", Outcome::UNAVAILABLE);
         metrics.synchronised(Outcome::OK);
-        metrics.known(5, 1, 2);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -270,7 +273,7 @@ mod tests {
             "spire_agent_manager_sync_fetch_entries_updates{status=\"OK\"} 1",
             "spire_agent_sync_entries_total 5",
             "spire_agent_sync_bundles_total 2",
-            "spire_agent_lru_cache_record_map_size 3",
+            "spire_agent_lru_cache_record_map_size 5",
             "spire_agent_lru_cache_svid_map_size 2",
             "spire_agent_last_sync_success_timestamp_seconds 9",
         ] {

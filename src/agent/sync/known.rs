@@ -71,18 +71,6 @@ impl Known {
         self.0.remove(id);
     }
 
-    /// How many entries are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether none is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The foreign trust domains that the entries need bundles of.
     #[must_use]
     pub fn federated(&self) -> BTreeSet<TrustDomain> {

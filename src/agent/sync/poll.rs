@@ -60,7 +60,7 @@ impl Poller {
             within(authorized::synchronise(channel, &mut self.known, &self.reading)).await?;
         let mut bundles = self.federated_bundles().await?;
         bundles.extend(own.map(|own| (self.trust_domain.clone(), own)));
-        metrics.known(self.known.len(), difference.stale, bundles.len());
+        metrics.fetched(difference.stale);
         let gone = self.bundles.keys().filter(|name| !bundles.contains_key(name));
         let removed_bundles = gone.cloned().collect();
         let is_news =

@@ -1,6 +1,9 @@
 //! Connections in memory to the server under test: refused, verified and cut as real ones would be.
 
-use super::{Asked, SpireServer, services};
+use super::{
+    services,
+    state::{Asked, SpireServer},
+};
 use crate::{
     agent::upstream::{Credentials, Upstream},
     spiffe::X509Svid,
@@ -20,25 +23,27 @@ use tonic::transport::{Endpoint, Server};
 /// Room on the way, in each direction.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-pub(super) fn upstream(server: &SpireServer) -> Upstream {
-    let server = server.clone();
-    Upstream::through(move |trust, credentials| {
-        let server = server.clone();
-        Box::pin(async move {
-            // The endpoint hides the connector's own error: it is asked first.
-            let first = Mutex::new(Some(server.dial(&trust, &credentials)?));
-            let connector = tower::service_fn(move |_: http::Uri| {
-                let again = || server.dial(&trust, &credentials);
-                let dialed = first.lock().take().map_or_else(again, Ok);
-                async move { dialed.map(TokioIo::new) }
-            });
-            let endpoint = Endpoint::from_static("http://server");
-            endpoint.connect_with_connector(connector).await.map_err(ConnectError::Http2)
-        })
-    })
-}
-
 impl SpireServer {
+    /// The way to it.
+    #[must_use]
+    pub fn upstream(&self) -> Upstream {
+        let server = self.clone();
+        Upstream::through(move |trust, credentials| {
+            let server = server.clone();
+            Box::pin(async move {
+                // The endpoint hides the connector's own error: it is asked first.
+                let first = Mutex::new(Some(server.dial(&trust, &credentials)?));
+                let connector = tower::service_fn(move |_: http::Uri| {
+                    let again = || server.dial(&trust, &credentials);
+                    let dialed = first.lock().take().map_or_else(again, Ok);
+                    async move { dialed.map(TokioIo::new) }
+                });
+                let endpoint = Endpoint::from_static("http://server");
+                endpoint.connect_with_connector(connector).await.map_err(ConnectError::Http2)
+            })
+        })
+    }
+
     fn dial(
         &self,
         trust: &ServerTrust,

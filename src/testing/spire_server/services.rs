@@ -1,6 +1,6 @@
 //! The server's calls. Every one is noted before it is answered.
 
-use super::{Asked, Behaviour, SpireServer};
+use super::state::{Asked, Behaviour, SpireServer};
 use crate::{
     spiffe::TrustDomain,
     wire::proto::{

@@ -3,7 +3,8 @@
 mod answers;
 mod bad_input;
 mod fake_agent;
-mod fake_server;
 mod programs;
+mod real_server;
 mod recorded;
+mod running;
 mod transcript;

@@ -1,15 +1,18 @@
 //! Input that nobody should type, servers that misbehave: an answer in words, exit 1, nothing hangs.
 
 use super::{
-    answers::{self, Answer},
+    answers::{self, Answer, Answers},
     fake_agent::{self, Caller},
-    fake_server::FakeServer,
     programs::Programs,
+    real_server,
     transcript::Outcome,
 };
 use finial::{
     runtime::TaskSet,
-    wire::proto::spire::api::types::{Entry, Selector, Spiffeid},
+    wire::proto::spire::api::{
+        server::entry::v1::ListEntriesResponse,
+        types::{Entry, Selector, Spiffeid},
+    },
 };
 use std::{
     ffi::OsStr,
@@ -20,6 +23,12 @@ use std::{
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 const CREATE: &[&str] = &["entry", "create", "-data", "-"];
+
+/// Answers every list of entries with these.
+fn always(entries: Vec<Entry>) -> Answers {
+    let list = ListEntriesResponse { entries, next_page_token: String::new() };
+    Arc::new(move |_, _| Answer::of(&list))
+}
 
 async fn refused(programs: &Programs, arguments: &[&str], stdin: &[u8]) -> String {
     let outcome = programs.run("spire-server", arguments, stdin).await;
@@ -57,8 +66,8 @@ async fn a_hundred_megabytes_on_stdin_are_refused() {
 
 #[tokio::test]
 async fn a_byte_order_mark_is_skipped_and_an_unknown_field_named() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     let stdin = "\u{feff}{\"entries\": [{\"spiffe_id\": \"spiffe://example.org/w\", \
         \"parent_id\": \"spiffe://example.org/n\", \"federates_wiht\": [], \
         \"selectors\": [{\"type\": \"unix\", \"value\": \"uid:1\"}]}]}";
@@ -66,6 +75,7 @@ async fn a_byte_order_mark_is_skipped_and_an_unknown_field_named() {
     assert_eq!(outcome.exit, 0, "{}", outcome.stderr);
     assert_eq!(outcome.stderr, "warning: unknown field \"federates_wiht\" is ignored\n");
     assert!(outcome.stdout.contains("SPIFFE ID               : spiffe://example.org/w\n"));
+    server.shutdown().await;
 }
 
 #[tokio::test]
@@ -163,16 +173,19 @@ async fn a_socket_that_is_none_is_told_apart() {
 
 #[tokio::test]
 async fn a_forbidden_socket_is_told_apart() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     fs::set_permissions(programs.server_socket(), Permissions::from_mode(0o000)).unwrap();
     let outcome = programs.run("spire-server", &["agent", "count"], b"").await;
+    server.shutdown().await;
     // Root may open it anyway.
-    if rustix::process::geteuid().is_root() {
-        assert_eq!(outcome.exit, 0);
-        return;
-    }
-    assert!(outcome.stderr.contains("connect: permission denied\"\nhint: "), "{}", outcome.stderr);
+    let expected = if rustix::process::geteuid().is_root() {
+        (0, "")
+    } else {
+        (1, "connect: permission denied\"\nhint: DIR/server.sock may be opened by its owner only")
+    };
+    assert_eq!(outcome.exit, expected.0);
+    assert!(outcome.stderr.contains(expected.1), "{}", outcome.stderr);
 }
 
 #[tokio::test]
@@ -208,7 +221,7 @@ async fn stored_text_and_messages_cannot_act_on_the_terminal() {
         hint: "\x1b]0;owned\x07".to_owned(),
         ..Entry::default()
     };
-    FakeServer::with_entries(vec![entry]).serve(&programs.server_socket(), &tasks);
+    answers::serve(&programs.server_socket(), &tasks, always(vec![entry]));
     for format in ["pretty", "json"] {
         let shown = programs.run("spire-server", &["entry", "show", "-output", format], b"").await;
         assert_eq!(shown.exit, 0, "{}", shown.stderr);
@@ -237,8 +250,8 @@ async fn a_reader_that_goes_away_ends_the_command_quietly() {
     let (programs, tasks) = (Programs::new(), TaskSet::new());
     let entry = |index: usize| Entry { id: format!("e{index}"), ..Entry::default() };
     // More than a pipe holds, so that the command is still writing when nobody reads any more.
-    FakeServer::with_entries((0..5_000).map(entry).collect())
-        .serve(&programs.server_socket(), &tasks);
+    let entries = always((0..5_000).map(entry).collect());
+    answers::serve(&programs.server_socket(), &tasks, entries);
     let mut child = programs.start("spire-server", &["entry", "show"]);
     let mut first = [0; 5];
     let mut stdout = child.stdout.take().unwrap();
@@ -253,8 +266,8 @@ async fn a_reader_that_goes_away_ends_the_command_quietly() {
 
 #[tokio::test]
 async fn many_entries_go_out_in_parts_and_come_back_in_pages() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     let entry = |index: usize| {
         format!(
             r#"{{"spiffe_id": "spiffe://example.org/w{index}", "parent_id": "spiffe://example.org/n",
@@ -269,6 +282,7 @@ async fn many_entries_go_out_in_parts_and_come_back_in_pages() {
     let shown = programs.run("spire-server", &["entry", "show"], b"").await;
     assert!(shown.stdout.starts_with("Found 1200 entries\n"));
     assert_eq!(shown.stdout.matches("Entry ID ").count(), 1_200);
+    server.shutdown().await;
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ impl Programs {
             .current_dir(self.path())
             .env_clear()
             .env("TZ", "UTC")
+            .env("STATE", self.path().join("agent"))
             .env("SPIRE_SERVER_PRIVATE_SOCKET", self.server_socket())
             .env("SPIRE_AGENT_PUBLIC_SOCKET", self.agent_socket())
             .stdin(Stdio::piped())

@@ -2,8 +2,8 @@
 
 use super::{
     fake_agent::{self, Caller},
-    fake_server::FakeServer,
     programs::Programs,
+    real_server::{self, attest_recorded_agent, configuration},
     transcript::{self, Outcome},
 };
 use finial::runtime::TaskSet;
@@ -44,19 +44,11 @@ async fn without_a_server_or_an_agent_every_command_says_so() {
 #[tokio::test]
 async fn configuration_files_are_judged_as_recorded() {
     let programs = Programs::new();
-    let server = |trust_domain: &str, data_dir: &str| {
-        format!(
-            "server {{\n trust_domain = \"{trust_domain}\"\n {data_dir}\n}}\n\
-             plugins {{\n DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\", \
-             connection_string = \"s\" }} }}\n KeyManager \"memory\" {{ plugin_data {{}} }}\n \
-             NodeAttestor \"join_token\" {{ plugin_data {{}} }}\n}}\n"
-        )
-    };
-    let data_dir = "data_dir = \"state\"";
-    programs.write("server.conf", &server("example.org", data_dir));
-    programs.write("bad1.conf", &server("example.org", ""));
+    let good = configuration("data_dir = \"state\"");
+    programs.write("server.conf", &good);
+    programs.write("bad1.conf", &configuration(""));
     programs.write("bad2.conf", "server { data_dir = \"\"");
-    programs.write("bad3.conf", &server("EXAMPLE org", data_dir));
+    programs.write("bad3.conf", &good.replace("example.org", "EXAMPLE org"));
     programs.write(
         "agent.conf",
         "agent {\n trust_domain = \"example.org\"\n server_address = \"127.0.0.1\"\n \
@@ -70,30 +62,35 @@ async fn configuration_files_are_judged_as_recorded() {
 
 #[tokio::test]
 async fn a_server_without_anything_is_shown_as_recorded() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     plays(&programs, include_str!("../../fixtures/spire/empty.txt")).await;
+    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn entries_are_created_shown_updated_and_deleted_as_recorded() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     plays(&programs, include_str!("../../fixtures/spire/entries.txt")).await;
+    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn join_tokens_are_generated_as_recorded() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::default().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
     plays(&programs, include_str!("../../fixtures/spire/tokens.txt")).await;
+    server.shutdown().await;
 }
 
 #[tokio::test]
 async fn an_attested_agent_is_shown_banned_and_evicted_as_recorded() {
-    let (programs, tasks) = (Programs::new(), TaskSet::new());
-    FakeServer::with_an_agent().serve(&programs.server_socket(), &tasks);
+    let programs = Programs::new();
+    let server = real_server::start(&programs).await;
+    attest_recorded_agent(&server).await;
     plays(&programs, include_str!("../../fixtures/spire/attested.txt")).await;
+    server.shutdown().await;
 }
 
 #[tokio::test]

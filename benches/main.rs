@@ -107,7 +107,7 @@ async fn measure(chosen: Vec<Promise>, output: Output) -> bool {
             }
         };
         for row in rows {
-            // More than this was somebody else's machine (performance.md §4.1).
+            // More than this was somebody else's machine.
             let stolen = steal.percent_since();
             let row = row.void((stolen > 5.0).then(|| format!("{stolen:.0} % of the CPU stolen")));
             are_kept &= !row.verdict().is_failure();

@@ -1,7 +1,11 @@
 //! Two real Envoys under a load that notices every broken handshake, and what can be asked of them.
 
-use super::agent::ServingAgent;
+use super::{
+    ca::TestCa,
+    serving::{Manner, ServedAgent},
+};
 use crate::{
+    agent::{cache::UpdateKind, config::Executable},
     dev::{
         envoy::{
             SdsApi, Stats,
@@ -12,21 +16,24 @@ use crate::{
         load::{Load, Pace},
         mesh::{self, BySide, Mesh, Plan, Side},
     },
+    runtime::Clock,
     spiffe::{Entry, SpiffeId, X509Svid},
+    transport::Takeover,
 };
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// The identity of one side.
+/// The SPIFFE ID of one side within `example.org`, as Istio forms it.
 #[must_use]
 pub const fn identity(side: Side) -> &'static str {
     match side {
-        Side::Client => "spiffe://example.org/ns/default/sa/client",
-        Side::Server => "spiffe://example.org/ns/default/sa/server",
+        Side::Client => "ns/default/sa/client",
+        Side::Server => "ns/default/sa/server",
     }
 }
 
@@ -71,7 +78,9 @@ impl Lab {
             binaries: std::fs::canonicalize(binaries.path()).unwrap(),
             sds_sockets: BySide::each(|_| run.path().join("agent.sock")),
             sds_api: SdsApi::Grpc,
-            identities: BySide::each(|side| SpiffeId::parse(identity(side)).unwrap()),
+            identities: BySide::each(|side| {
+                SpiffeId::parse(&format!("spiffe://example.org/{}", identity(side))).unwrap()
+            }),
             foreign_names: Vec::new(),
         };
         Self { run, binaries, plan }
@@ -96,10 +105,33 @@ impl Lab {
         format!("unix:path:{}", mesh::executable(&binaries, side).display())
     }
 
-    /// Adds an entry for each side, the client's first.
+    /// An agent at the Envoys' socket that tells them apart. It knows its bundle and has no entries.
+    pub async fn agent(&self) -> ServedAgent {
+        let agent = self.unsynced_agent(&self.socket(), Takeover::Refuse).await;
+        agent.apply(UpdateKind::Snapshot, Vec::new(), vec![agent.ca.bundle(1, &[])]);
+        agent
+    }
+
+    /// As [`Lab::agent`], at another socket or in another agent's place, and knowing nothing yet.
+    pub async fn unsynced_agent(&self, socket: &Path, takeover: Takeover) -> ServedAgent {
+        let ca = TestCa::new("example.org", Clock::system().now());
+        let executable = Executable::Path;
+        let manner = Manner { executable, takeover, ..Manner::default() };
+        ServedAgent::start_at(socket, ca, manner).await
+    }
+
+    /// Adds an entry for each side.
     #[must_use]
-    pub fn register(&self, agent: &ServingAgent) -> [Entry; 2] {
-        Side::BOTH.map(|side| agent.register(identity(side), &[&self.selector(side)]))
+    pub fn register(&self, agent: &ServedAgent) -> BySide<Arc<Entry>> {
+        BySide::each(|side| agent.register(identity(side), &[&self.selector(side)]))
+    }
+
+    /// Adds an entry for each side and signs for both.
+    #[must_use]
+    pub fn register_signed(&self, agent: &ServedAgent) -> BySide<Arc<Entry>> {
+        let entries = self.register(agent);
+        agent.sign_due();
+        entries
     }
 
     /// Starts the Envoys and waits for nothing.
@@ -123,10 +155,11 @@ impl LoadedMesh {
         uses(&self.mesh, side, self.plan.identities.of(side), svid).await
     }
 
-    /// Waits until both sides use the SVIDs of a rotation, which are in the order of [`Lab::register`].
-    pub async fn both_use(&self, svids: &[X509Svid]) {
-        for (side, svid) in Side::BOTH.into_iter().zip(svids) {
-            self.uses(side, svid).await;
+    /// Rotates both sides and waits until both use what `ca` has signed.
+    pub async fn rotate(&self, agent: &ServedAgent, ca: &TestCa, entries: &BySide<Arc<Entry>>) {
+        let svids = BySide::each(|side| agent.sign(ca, entries.of(side)));
+        for side in Side::BOTH {
+            self.uses(side, svids.of(side)).await;
         }
     }
 
@@ -143,6 +176,17 @@ impl LoadedMesh {
             assert!(Instant::now() < deadline, "no {what}; failures: {:?}", self.load.failures());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// Waits until everything that can still fail has failed, sends more, and asserts that nothing else
+    /// was lost; then ends the load.
+    pub async fn no_more_losses(&self) {
+        // One request of each client may be under way; more, in case one of them was refused early.
+        self.requests(20).await;
+        let lost = self.load.failed();
+        self.requests(100).await;
+        self.load.stop().await;
+        assert_eq!(self.load.failed(), lost, "still losing: {:#?}", self.load.failures());
     }
 
     /// The statistics of one side.

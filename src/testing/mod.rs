@@ -7,7 +7,6 @@
     reason = "a broken test set-up ends the test, and the panic is its message"
 )]
 
-pub mod agent;
 pub mod ca;
 pub mod envoy;
 pub mod grpc;

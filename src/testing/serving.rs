@@ -1,37 +1,117 @@
-//! A serving half in a directory of its own, for tests that play the sidecars themselves: every entry
-//! matches the test's own process unless it says otherwise.
+//! The serving half of an agent without a server: a test says what entries, SVIDs and bundles there
+//! are, and real clients connect to the real socket.
 
-use super::{
-    agent::{self, ServingAgent},
-    ca::TestCa,
-};
+use super::ca::TestCa;
 use crate::{
-    agent::cache::{Signed, Update, UpdateKind},
-    spiffe::{Bundle, Entry, EntryId, SpiffeId},
-    transport::Takeover,
+    agent::{
+        cache::{Cache, CacheConfig, EntryWriter, Signed, SvidWriter, Update, UpdateKind},
+        config::{Executable, WorkloadAttestor},
+        metrics::ServeMetrics,
+        serve::{
+            caller::Serving,
+            secret::{SecretNames, Validation},
+            socket,
+        },
+        workload::attest::Attestor,
+    },
+    runtime::{Clock, Shutdown, TaskSet},
+    spiffe::{Bundle, Entry, EntryId, EntrySpec, Selector, SpiffeId, X509Svid, entry::Hint},
+    transport::{Limits, Takeover},
 };
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 
-/// A [`ServingAgent`] of `example.org` with its authority.
+/// A served socket and the writers of what it serves.
 pub struct ServedAgent {
-    agent: ServingAgent,
+    /// The socket's path.
+    pub path: PathBuf,
     /// The authority of `example.org`.
     pub ca: TestCa,
-    _directory: TempDir,
+    /// Its cache.
+    pub cache: Cache,
+    /// Says which entries and bundles there are.
+    pub entries: EntryWriter,
+    /// Hands in SVIDs.
+    pub svids: SvidWriter,
+    /// What it counts.
+    pub metrics: ServeMetrics,
+    /// Its clock.
+    pub clock: Clock,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    /// Its tasks.
+    pub tasks: TaskSet,
+    _directory: Option<TempDir>,
 }
 
-/// How long the SVIDs live that are signed here.
+/// How callers are told apart, and what happens to an agent that serves there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// What of a caller's executable becomes a selector.
+    pub executable: Executable,
+    /// Whether the socket may be another live agent's.
+    pub takeover: Takeover,
+    /// How many connections there may be.
+    pub limits: Limits,
+}
+
+impl Default for Manner {
+    /// By user and group, alone, and with room for a test that plays a thousand sidecars.
+    fn default() -> Self {
+        Self {
+            executable: Executable::Ignored,
+            takeover: Takeover::Refuse,
+            limits: Limits { connections: 10_000, per_process: 10_000 },
+        }
+    }
+}
+
+/// How long the SVIDs live that [`ServedAgent::sign_due`] signs.
 const LIFE: Duration = Duration::from_secs(3_600);
 
 impl ServedAgent {
     /// Serves nothing yet: the cache is not even synced.
     pub async fn start() -> Self {
+        let ca = TestCa::new("example.org", Clock::system().now());
         let directory = tempfile::tempdir().unwrap();
-        let ca = TestCa::new("example.org", crate::runtime::Clock::system().now());
         let path = directory.path().join("public/socket");
-        let agent = ServingAgent::start_unsynced(&path, &ca, Takeover::Refuse).await;
-        Self { agent, ca, _directory: directory }
+        let mut agent = Self::start_at(&path, ca, Manner::default()).await;
+        agent._directory = Some(directory);
+        agent
+    }
+
+    /// As [`ServedAgent::start`], at `path`, for workloads of `ca`'s trust domain.
+    pub async fn start_at(path: &Path, ca: TestCa, manner: Manner) -> Self {
+        let clock = Clock::system();
+        let (cache, entries, svids) = Cache::new(CacheConfig {
+            trust_domain: ca.trust_domain().clone(),
+            clock: clock.clone(),
+            max_svids: 10_000,
+        });
+        let (metrics, shutdown, tasks) = (ServeMetrics::new(), Shutdown::new(), TaskSet::new());
+        let unix = WorkloadAttestor::Unix { executable: manner.executable };
+        let serving = Serving {
+            cache: cache.clone(),
+            attestor: Attestor::new(&[unix], &clock),
+            names: SecretNames {
+                svid: "default".into(),
+                bundle: "ROOTCA".into(),
+                all_bundles: "ALL".into(),
+                federated_by_default: true,
+            },
+            validation: Validation::Spiffe,
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let Manner { takeover, limits, .. } = manner;
+        socket::start(path, takeover, limits, Arc::new(serving), &tasks).await.unwrap();
+        let (path, _directory) = (path.to_owned(), None);
+        Self { path, ca, cache, entries, svids, metrics, clock, shutdown, tasks, _directory }
     }
 
     /// As [`ServedAgent::start`], synced, with one identity `spiffe://example.org/w` for this process.
@@ -58,8 +138,24 @@ impl ServedAgent {
     /// An entry with that ID for processes that have `selectors`.
     #[must_use]
     pub fn entry_for(&self, name: &str, selectors: &[&str]) -> Entry {
-        let spec = agent::spec(self.id(name).as_str(), selectors);
-        Entry { id: EntryId::parse(name).unwrap(), revision: 0, created_at: 1, spec }
+        let spec = EntrySpec {
+            spiffe_id: self.id(name),
+            parent_id: self.id("node"),
+            selectors: selectors.iter().map(|text| Selector::parse(text).unwrap()).collect(),
+            x509_svid_ttl_secs: 0,
+            jwt_svid_ttl_secs: 0,
+            federates_with: Vec::new(),
+            admin: false,
+            downstream: false,
+            expires_at: 0,
+            dns_names: Vec::new(),
+            store_svid: false,
+            hint: Hint::default(),
+            disable_x509_svid_prefetch: false,
+            jwt_svid_include_jti: false,
+        };
+        let id = EntryId::parse(&name.replace('/', ".")).unwrap();
+        Entry { id, revision: 0, created_at: 1, spec }
     }
 
     /// What a server would say.
@@ -82,29 +178,50 @@ impl ServedAgent {
     /// Signs what is due, as the renewal task would.
     pub fn sign_due(&self) {
         for entry in self.svids.take_due(10_000) {
-            self.renew(&self.ca, &entry);
+            self.sign(&self.ca, &entry);
         }
+    }
+
+    /// Adds an entry with the ID `spiffe://example.org/<name>` for processes that have `selectors`.
+    pub fn register(&self, name: &str, selectors: &[&str]) -> Arc<Entry> {
+        let entry = self.entry_for(name, selectors);
+        self.apply(UpdateKind::Delta, vec![entry.clone()], Vec::new());
+        Arc::new(entry)
+    }
+
+    /// Takes `bundle` as the newest of its trust domain.
+    pub fn trust(&self, bundle: Bundle) {
+        self.apply(UpdateKind::Delta, Vec::new(), vec![bundle]);
+    }
+
+    /// Waits until every stream that holds the own bundle has acknowledged the one of `sequence`.
+    pub async fn served(&self, sequence: u64) {
+        let mut served = self.cache.served_sequence().reader();
+        let acknowledged = served.wait_for(|served| *served >= sequence);
+        tokio::time::timeout(Duration::from_secs(10), acknowledged).await.unwrap().unwrap();
     }
 
     /// Gives every entry a new SVID by `ca`, due or not.
     pub fn rotate(&self, ca: &TestCa) {
         for entry in self.cache.snapshot().entries {
-            self.renew(ca, &entry);
+            self.sign(ca, &entry);
         }
     }
 
-    fn renew(&self, ca: &TestCa, entry: &Arc<Entry>) {
+    /// Gives `entry` a new SVID by `ca`.
+    pub fn sign(&self, ca: &TestCa, entry: &Arc<Entry>) -> X509Svid {
         let svid = ca.svid(&entry.spec.spiffe_id, LIFE);
         let (now, own) = (self.clock.now(), self.cache.own_bundle().unwrap());
-        let signed = Signed::verify(Arc::clone(entry), svid, now + LIFE / 2, &own, now).unwrap();
+        let entry = Arc::clone(entry);
+        let signed = Signed::verify(entry, svid.clone(), now + LIFE / 2, &own, now).unwrap();
         assert_eq!(self.svids.install(vec![signed]), []);
+        svid
     }
-}
 
-impl Deref for ServedAgent {
-    type Target = ServingAgent;
-
-    fn deref(&self) -> &ServingAgent {
-        &self.agent
+    /// Ends every stream, as an agent does on SIGTERM, and waits for that.
+    pub async fn stop(&self) {
+        self.shutdown.request();
+        let left = self.tasks.finish(Duration::from_secs(10)).await;
+        assert_eq!(left, 0, "tasks of the serving half did not end");
     }
 }

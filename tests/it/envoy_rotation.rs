@@ -1,25 +1,18 @@
-//! Two real Envoys talk mTLS while their certificates and the CA change under them.
+//! Two real Envoys talk mTLS while their certificates change under them.
 
 use super::peers;
-use finial::{
-    dev::{envoy::SdsApi, mesh::Side},
-    runtime::Clock,
-    testing::{agent::ServingAgent, ca::TestCa},
-};
+use finial::dev::{envoy::SdsApi, mesh::Side};
 
 const ROTATIONS: u64 = 50;
 
 async fn every_rotation_is_in_use_at_once_and_no_request_is_lost(envoy: &str, api: SdsApi) {
     let mut lab = peers::lab_of(envoy).await;
     lab.plan.sds_api = api;
-    let ca = TestCa::new("example.org", Clock::system().now());
-    let agent = ServingAgent::start(&lab.socket(), &ca).await;
-    let _entries = lab.register(&agent);
-    agent.rotate(&ca);
+    let agent = lab.agent().await;
+    let entries = lab.register_signed(&agent);
     let mut loaded = lab.start_loaded().await;
     for _rotation in 0..ROTATIONS {
-        let svids = agent.rotate(&ca);
-        loaded.both_use(&svids).await;
+        loaded.rotate(&agent, &agent.ca, &entries).await;
         loaded.requests(10).await;
     }
     loaded.finish_without_loss().await;

@@ -21,6 +21,7 @@ mod envoy_rotation;
 mod load_generator;
 mod peers;
 mod sds_stream;
+mod server;
 mod store;
 mod uds;
 mod workload_api;

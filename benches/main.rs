@@ -50,6 +50,7 @@ enum Promise {
     SvidSign,
     Rotation,
     Storm,
+    Fanout,
     Memory,
     LateRegistration,
     Settings,
@@ -63,6 +64,7 @@ impl Promise {
             Self::SvidSign => promises::svid_sign::run(),
             Self::Rotation => promises::rotation::run().await,
             Self::Storm => promises::storm::run().await,
+            Self::Fanout => promises::fanout::run().await,
             Self::Memory => promises::memory::run().await,
             Self::LateRegistration => promises::late_registration::run().await,
             Self::Settings => promises::settings::run().await,
@@ -107,7 +109,7 @@ async fn measure(chosen: Vec<Promise>, output: Output) -> bool {
             }
         };
         for row in rows {
-            // More than this was somebody else's machine (performance.md §4.1).
+            // More than this was somebody else's machine.
             let stolen = steal.percent_since();
             let row = row.void((stolen > 5.0).then(|| format!("{stolen:.0} % of the CPU stolen")));
             are_kept &= !row.verdict().is_failure();

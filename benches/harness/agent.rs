@@ -1,8 +1,9 @@
 //! An agent under test.
 
 use super::{
+    admin::Invitation,
     process::Process,
-    server::{Invitation, TRUST_DOMAIN, free_port},
+    server::{TRUST_DOMAIN, free_port},
 };
 use anyhow::{Context, ensure};
 use finial::testing::grpc::settings_latency;

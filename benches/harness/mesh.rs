@@ -1,7 +1,9 @@
 //! A server and an agent that has joined it, with entries for the process that runs the bench.
 
 use super::{
+    admin::Admin,
     agent::Agent,
+    host::Host,
     server::{Server, TRUST_DOMAIN},
 };
 use crate::load::{
@@ -17,24 +19,46 @@ use rustix::process::getuid;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Both processes.
-pub(crate) struct Mesh {
+/// Both, the server as a process or as a guest.
+pub(crate) struct Mesh<S = Server> {
     /// The server.
-    pub(crate) server: Server,
+    pub(crate) server: S,
     /// The agent.
     pub(crate) agent: Agent,
     parent: SpiffeId,
+}
+
+/// A server that has an administrator.
+pub(crate) trait Administered {
+    /// The administrator.
+    fn admin(&self) -> &Admin;
 }
 
 /// Long enough for anything that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Mesh {
-    /// Starts both.
+    /// Starts both as processes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let server = Server::start().await?;
-        let invitation = server.invite().await?;
-        let agent = Agent::join(server.port, &invitation).await?;
+        let port = server.port;
+        Self::join(server, port).await
+    }
+}
+
+impl Mesh<Host> {
+    /// Starts the agent as a process, with a server within this one.
+    pub(crate) async fn with_own_server() -> anyhow::Result<Self> {
+        let host = Host::start().await?;
+        let port = host.server.local_addr.port();
+        Self::join(host, port).await
+    }
+}
+
+impl<S: Administered> Mesh<S> {
+    async fn join(server: S, port: u16) -> anyhow::Result<Self> {
+        let invitation = server.admin().invite().await?;
+        let agent = Agent::join(port, &invitation).await?;
         Ok(Self { server, agent, parent: invitation.agent })
     }
 
@@ -54,7 +78,7 @@ impl Mesh {
 
     /// Registers the identity `web`, which `default` then is, and waits until the agent serves it.
     pub(crate) async fn register_web(&self) -> anyhow::Result<types::Entry> {
-        let mut created = self.server.create(vec![self.entry("web")?]).await?;
+        let mut created = self.server.admin().create(vec![self.entry("web")?]).await?;
         let fleet = Fleet::launch(self.sidecars(1)?);
         ensure!(fleet.served(PATIENCE).await, "no first secret: {}", self.agent.process.said());
         check(&fleet)?;
@@ -83,6 +107,18 @@ impl Mesh {
             ensure!(Instant::now() < deadline, "the agent never rests");
             before = now;
         }
+    }
+}
+
+impl Administered for Server {
+    fn admin(&self) -> &Admin {
+        &self.admin
+    }
+}
+
+impl Administered for Host {
+    fn admin(&self) -> &Admin {
+        &self.admin
     }
 }
 

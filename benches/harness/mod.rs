@@ -1,7 +1,9 @@
 //! What every bench stands on: the product under test as processes, their cost, and the rows that say
 //! whether a promise held.
 
+pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod host;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod process;

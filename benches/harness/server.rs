@@ -1,20 +1,8 @@
-//! A server under test, and the calls of an administrator on its private socket.
+//! A server under test.
 
-use super::process::Process;
+use super::{admin::Admin, process::Process};
 use anyhow::{Context, ensure};
-use finial::{
-    spiffe::{SpiffeId, TrustDomain},
-    transport::channel::connect_uds,
-    wire::proto::spire::api::{
-        server::{
-            agent::v1::{CreateJoinTokenRequest, agent_client::AgentClient},
-            entry::v1::{
-                BatchCreateEntryRequest, BatchUpdateEntryRequest, entry_client::EntryClient,
-            },
-        },
-        types,
-    },
-};
+use finial::transport::channel::connect_uds;
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
@@ -29,20 +17,12 @@ use tonic::transport::Channel;
 pub(crate) struct Server {
     /// The process.
     pub(crate) process: Process,
-    /// The private API.
-    pub(crate) api: Channel,
+    /// An administrator of it.
+    pub(crate) admin: Admin,
     /// Where agents connect.
     pub(crate) port: u16,
     _sockets: TempDir,
     _data: TempDir,
-}
-
-/// What a joining agent needs.
-pub(crate) struct Invitation {
-    /// The join token.
-    pub(crate) token: String,
-    /// The identity that the agent will have.
-    pub(crate) agent: SpiffeId,
 }
 
 /// The trust domain of every bench.
@@ -61,49 +41,9 @@ impl Server {
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
         let log = sockets.path().join("server.log");
         let mut process = Process::start("spire-server", &args, &log)?;
-        let api = answering(&mut process, &socket).await?;
-        Ok(Self { process, api, port, _sockets: sockets, _data: data })
+        let admin = Admin::new(answering(&mut process, &socket).await?);
+        Ok(Self { process, admin, port, _sockets: sockets, _data: data })
     }
-
-    /// Makes a join token.
-    pub(crate) async fn invite(&self) -> anyhow::Result<Invitation> {
-        let request = CreateJoinTokenRequest { ttl: 600, ..CreateJoinTokenRequest::default() };
-        let answer = AgentClient::new(self.api.clone()).create_join_token(request).await?;
-        let token = answer.into_inner().value;
-        let path = format!("/spire/agent/join_token/{token}");
-        Ok(Invitation { token, agent: TrustDomain::parse(TRUST_DOMAIN)?.member(&path)? })
-    }
-
-    /// Creates entries in one call; they come back as stored.
-    pub(crate) async fn create(
-        &self,
-        entries: Vec<types::Entry>,
-    ) -> anyhow::Result<Vec<types::Entry>> {
-        let request = BatchCreateEntryRequest { entries, output_mask: None };
-        let answer = EntryClient::new(self.api.clone()).batch_create_entry(request).await?;
-        let results = answer.into_inner().results.into_iter();
-        results.map(|result| accepted(result.status, result.entry)).collect()
-    }
-
-    /// Replaces entries in one call; they come back as stored.
-    pub(crate) async fn update(
-        &self,
-        entries: Vec<types::Entry>,
-    ) -> anyhow::Result<Vec<types::Entry>> {
-        let request = BatchUpdateEntryRequest { entries, input_mask: None, output_mask: None };
-        let answer = EntryClient::new(self.api.clone()).batch_update_entry(request).await?;
-        let results = answer.into_inner().results.into_iter();
-        results.map(|result| accepted(result.status, result.entry)).collect()
-    }
-}
-
-fn accepted(
-    status: Option<types::Status>,
-    entry: Option<types::Entry>,
-) -> anyhow::Result<types::Entry> {
-    let status = status.unwrap_or_default();
-    ensure!(status.code == 0, "the server refused an entry: {}", status.message);
-    entry.context("the server returned no entry")
 }
 
 async fn answering(process: &mut Process, socket: &Path) -> anyhow::Result<Channel> {
@@ -123,7 +63,7 @@ pub(super) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn configuration(port: u16, socket: &Path, data: &Path) -> String {
+pub(super) fn configuration(port: u16, socket: &Path, data: &Path) -> String {
     format!(
         r#"server {{
     bind_address = "127.0.0.1"

@@ -3,7 +3,7 @@
 use crate::harness::machine::thread_cpu;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::{
-    fs,
+    fs::File,
     io::{Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     process,
@@ -12,7 +12,7 @@ use std::{
 
 /// Bytes of one secret with its framing: a P-256 SVID with its key, or a bundle of one or two roots.
 const SECRET: [u8; 1_700] = [0x61; 1_700];
-/// Bytes of one acknowledgement (istio-envoy.md §13).
+/// Bytes of one acknowledgement.
 const ACK: [u8; 90] = [0x62; 90];
 
 /// CPU time per sidecar of connect, accept, the credential calls and two writes, over `sidecars` that
@@ -34,13 +34,17 @@ pub(crate) fn attested_connection(sidecars: usize) -> anyhow::Result<Duration> {
     Ok((thread_cpu() - before) / u32::try_from(sidecars.max(1))?)
 }
 
-/// What the kernel knows of a peer, and what must be read of /proc to name its user and groups.
+/// What the kernel knows of a peer, each in one call, and the two files of /proc that tell its user,
+/// its groups and when it started.
 fn credentials(socket: &UnixStream) -> anyhow::Result<()> {
     let peer = getsockopt(socket, sockopt::PeerCredentials)?;
     drop(getsockopt(socket, sockopt::PeerPidfd)?);
     anyhow::ensure!(peer.pid() == i32::try_from(process::id())?, "not our own peer");
-    fs::read(format!("/proc/{}/stat", peer.pid()))?;
-    fs::read(format!("/proc/{}/status", peer.pid()))?;
+    let mut text = [0_u8; 4_096];
+    for file in ["stat", "status"] {
+        let length = File::open(format!("/proc/{}/{file}", peer.pid()))?.read(&mut text)?;
+        anyhow::ensure!(length > 0, "/proc does not know our own peer");
+    }
     Ok(())
 }
 

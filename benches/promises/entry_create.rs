@@ -64,7 +64,7 @@ async fn create(server: &Server, numbers: Range<usize>) -> anyhow::Result<()> {
                 ..types::Entry::default()
             })
         };
-        server.create(batch.iter().map(entry).collect::<anyhow::Result<_>>()?).await?;
+        server.admin.create(batch.iter().map(entry).collect::<anyhow::Result<_>>()?).await?;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ async fn register(mesh: &Mesh, authorities: &Authorities, name: &str) -> anyhow:
     let mut stream = client.stream(&[id.as_str()]).await?;
     ensure!(timeout(SUBSCRIBED, stream.next()).await.is_err(), "{id} was answered too early");
     let created = async {
-        mesh.server.create(vec![mesh.entry(name)?]).await?;
+        mesh.server.admin.create(vec![mesh.entry(name)?]).await?;
         anyhow::Ok(Instant::now())
     };
     let answered = async {

@@ -64,7 +64,7 @@ async fn after_pushes(
         fleets.iter().for_each(|fleet| fleet.tally().mark());
         // Another DNS name is another certificate.
         entry.dns_names = vec![format!("push-{push}.example.org")];
-        let updated = mesh.server.update(vec![entry.clone()]).await?;
+        let updated = mesh.server.admin.update(vec![entry.clone()]).await?;
         *entry = updated.into_iter().next().unwrap_or_default();
         for fleet in fleets {
             let all = fleet.connections();

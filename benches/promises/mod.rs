@@ -1,6 +1,7 @@
 //! One module per promise: what it starts, what it measures, and the rows that come of it.
 
 pub(crate) mod entry_create;
+pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod late_registration;
 pub(crate) mod memory;

@@ -61,7 +61,7 @@ async fn register(mesh: &Mesh) -> anyhow::Result<Vec<types::Entry>> {
         })
         .collect::<anyhow::Result<_>>()?;
     for batch in entries.chunks(50) {
-        created.extend(mesh.server.create(batch.to_vec()).await?);
+        created.extend(mesh.server.admin.create(batch.to_vec()).await?);
     }
     Ok(created)
 }
@@ -105,7 +105,7 @@ async fn at_once(
     entries.iter_mut().for_each(|entry| entry.x509_svid_ttl = 3_600);
     let clock = Clock::start(mesh, fleet)?;
     for batch in entries.chunks(50) {
-        mesh.server.update(batch.to_vec()).await?;
+        mesh.server.admin.update(batch.to_vec()).await?;
     }
     let deadline = Instant::now() + PATIENCE;
     let all = IDENTITIES * STREAMS;

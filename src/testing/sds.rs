@@ -362,7 +362,7 @@ fn answer(response: DiscoveryResponse) -> Result<Answer, CallError> {
     })
 }
 
-/// Envoy's NACK carries INTERNAL (istio-envoy.md §13).
+/// Envoy's NACK carries INTERNAL.
 fn refusal(message: &str) -> rpc::Status {
     rpc::Status { code: 13, message: message.to_owned(), ..rpc::Status::default() }
 }

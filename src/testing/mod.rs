@@ -15,5 +15,5 @@ pub mod sds;
 pub mod sds_proxy;
 pub mod sds_server;
 pub mod secret;
-pub mod spire_server;
 pub mod serving;
+pub mod spire_server;

@@ -6,8 +6,11 @@ pub mod config;
 pub mod identity;
 pub mod metrics;
 pub mod node_attestation;
+pub mod observer;
+pub mod pages;
 pub mod renew;
 pub mod serve;
+pub mod start;
 pub mod storage;
 pub mod succession;
 pub mod sync;
@@ -16,3 +19,5 @@ pub mod upstream;
 pub mod workload;
 
 mod digest;
+
+pub use observer::{Observer, ServedIdentity};

@@ -4,6 +4,7 @@
 use crate::{
     agent::{
         cache::{Cache, EntryWriter, Signed, SvidWriter, Update, UpdateKind},
+        complaint::{Complaint, Noted},
         identity::Standing,
         storage::{Handover, handover::Inheritance},
     },
@@ -74,6 +75,7 @@ pub async fn keep(
     shutdown: Shutdown,
 ) {
     let mut generation = cache.generation();
+    let mut complaint = Complaint::default();
     loop {
         tokio::select! {
             biased;
@@ -86,17 +88,22 @@ pub async fn keep(
             () = sleep(GATHER) => {}
         }
         generation.take_current();
-        write(&handover, &cache, &standing).await;
+        write(&handover, &cache, &standing, &mut complaint).await;
         tokio::select! {
             biased;
             () = shutdown.requested() => break,
             () = sleep(REST) => {}
         }
     }
-    write(&handover, &cache, &standing).await;
+    write(&handover, &cache, &standing, &mut complaint).await;
 }
 
-async fn write(handover: &Handover, cache: &Cache, standing: &Reader<Standing>) {
+async fn write(
+    handover: &Handover,
+    cache: &Cache,
+    standing: &Reader<Standing>,
+    complaint: &mut Complaint,
+) {
     // An agent that was evicted or banned leaves nothing; the identity wipes what there was.
     let Some(agent) = standing.current().agent_id().cloned() else { return };
     let (file, snapshot, standing) = (handover.clone(), cache.snapshot(), standing.clone());
@@ -106,8 +113,14 @@ async fn write(handover: &Handover, cache: &Cache, standing: &Reader<Standing>) 
         if standing.current().is_cast_out() { file.wipe() } else { Ok(()) }
     });
     match written.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the next process will find no SVIDs"),
+        Ok(Ok(())) => {
+            complaint.settle();
+        }
+        Ok(Err(error)) => {
+            if let Noted::New(error) = complaint.note(&error) {
+                tracing::warn!(error, "the next process will find no SVIDs");
+            }
+        }
         Err(error) => tracing::debug!(%error, "ending"),
     }
 }

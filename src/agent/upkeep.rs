@@ -15,7 +15,8 @@ use crate::{
         sync::{Sync, SyncParts, SyncStatus},
         upstream::{Connection, Upstream},
     },
-    runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness},
+    runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
+    spiffe::SpiffeId,
 };
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub struct Upkeep {
     sync: Sync,
     renewal: Renewal,
     handover: Option<Handover>,
+    /// Who the last process was.
+    last: Option<SpiffeId>,
+    clock: Clock,
 }
 
 /// What may be asked while they run.
@@ -43,7 +47,7 @@ pub struct Insight {
 }
 
 impl Upkeep {
-    /// Takes up what the last process left. Blocks.
+    /// Opens the agent's own state. Blocks, for milliseconds.
     ///
     /// # Errors
     /// When the directories for the agent's state cannot be used.
@@ -63,9 +67,6 @@ impl Upkeep {
             max_svids: config.x509_svid_cache_max_size,
         });
         let last = own_svid::stored_id(&node.state(), &config.trust_domain);
-        if let (Some(handover), Some(agent)) = (&handover, last) {
-            succession::adopt(handover, &agent, &cache, &entries, &svids, clock);
-        }
         let trust =
             Trust::open(config.trust_domain.clone(), config.bootstrap.clone(), Arc::clone(&node));
         let trust = Arc::new(trust);
@@ -101,7 +102,8 @@ impl Upkeep {
             clock: clock.clone(),
             metrics: metrics.clone(),
         });
-        Ok(Self { cache, identity, handle, sync, renewal, handover })
+        let clock = clock.clone();
+        Ok(Self { cache, identity, handle, sync, renewal, handover, last, clock })
     }
 
     /// What may be asked, now and while the tasks run.
@@ -115,17 +117,31 @@ impl Upkeep {
         }
     }
 
-    /// Starts the tasks, which end at `shutdown`.
-    pub fn start(self, tasks: &TaskSet, shutdown: &Shutdown) {
-        let connection = self.sync.connection();
-        if let Some(handover) = self.handover {
-            let standing = self.handle.standing();
-            let kept = succession::keep(handover, self.cache, standing, shutdown.clone());
+    /// Takes over what the last process left, then starts the tasks, which end at `shutdown`.
+    ///
+    /// # Errors
+    /// When the runtime is ending.
+    pub async fn start(self, tasks: &TaskSet, shutdown: &Shutdown) -> Result<(), BlockingError> {
+        let Self { cache, identity, handle, sync, renewal, handover, last, clock } = self;
+        let connection = sync.connection();
+        let (inherited, adopted) = (handover.clone(), cache.clone());
+        // Before the server's first word, which is newer.
+        let (sync, renewal) = TaskSet::blocking(move || {
+            if let (Some(handover), Some(agent)) = (inherited, last) {
+                let (entries, svids) = (sync.entries(), renewal.svids());
+                succession::adopt(&handover, &agent, &adopted, entries, svids, &clock);
+            }
+            (sync, renewal)
+        })
+        .await?;
+        if let Some(handover) = handover {
+            let kept = succession::keep(handover, cache, handle.standing(), shutdown.clone());
             tasks.spawn("succession", kept);
         }
-        tasks.spawn("identity", self.identity.run(connection, shutdown.clone()));
-        tasks.spawn("sync", self.sync.run(shutdown.clone()));
-        tasks.spawn("renew", self.renewal.run(shutdown.clone()));
+        tasks.spawn("identity", identity.run(connection, shutdown.clone()));
+        tasks.spawn("sync", sync.run(shutdown.clone()));
+        tasks.spawn("renew", renewal.run(shutdown.clone()));
+        Ok(())
     }
 }
 

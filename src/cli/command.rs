@@ -127,7 +127,7 @@ impl Program {
     }
 
     fn group_usage(&self, group: &str) -> String {
-        let members: Vec<_> = self.members(group).collect();
+        let members: Vec<_> = self.members(group).filter(|(word, _)| !word.contains(' ')).collect();
         let mut text: String = members.iter().map(|(_, listed)| listed.usage()).collect();
         text.push_str(
             "This command is accessed by using one of the subcommands below.\n\nSubcommands:\n",
@@ -141,14 +141,15 @@ impl Program {
 impl Listed {
     fn run(&self, arguments: &[String]) -> Exit {
         let mut command = (self.make)();
-        let mut flags = FlagSet::default();
-        command.flags(&mut flags);
-        if let Err(error) = flags.parse(arguments) {
-            drop(flags);
+        let parsed = {
+            let mut flags = FlagSet::default();
+            command.flags(&mut flags);
+            flags.parse(arguments)
+        };
+        if let Err(error) = parsed {
             console::tell(&format!("{error}\n{}", self.usage()));
             return Exit::Failure;
         }
-        drop(flags);
         match command.run() {
             Ok(()) | Err(Failure::NoReader) => Exit::Success,
             Err(Failure::Told) => Exit::Failure,

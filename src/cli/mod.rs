@@ -19,6 +19,7 @@ mod json;
 mod output;
 mod program;
 mod rpc;
+mod running;
 mod server;
 mod socket;
 

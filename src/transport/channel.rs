@@ -4,8 +4,8 @@
 //! channel itself when the last has ended, with the names, bundles and SVID of that moment.
 
 use super::{
-    mtls::{self, MtlsError, ServerTrust},
-    verify::PeerError,
+    mtls::{self, MtlsError},
+    verify::{PeerError, ServerTrust},
 };
 use crate::{
     runtime::{Clock, Reader},

@@ -1,10 +1,7 @@
 //! The questions that rustls asks in a handshake, answered by [`super::verify`]. Signatures are
 //! rustls' own business; names and chains are ours.
 
-use super::{
-    mtls::ServerTrust,
-    verify::{self, PeerError, Role, Trust},
-};
+use super::verify::{self, PeerError, Role, ServerTrust, Trust};
 use crate::runtime::Clock;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     runtime::{Clock, Reader},
-    spiffe::{SpiffeId, X509Svid},
+    spiffe::X509Svid,
 };
 use arc_swap::ArcSwapOption;
 use rustls::{
@@ -24,26 +24,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{fmt, sync::Arc};
 
+pub use super::verify::ServerTrust;
+
 /// HTTP/2, which is all that gRPC speaks.
 const ALPN_HTTP2: &[u8] = b"h2";
-
-/// What a client believes of the server that answers.
-#[derive(Clone, Debug)]
-pub enum ServerTrust {
-    /// It must be `expected`, verified by `trust`.
-    Verified {
-        /// The server's ID, exactly.
-        expected: SpiffeId,
-        /// Where the bundle comes from.
-        trust: Trust,
-    },
-    /// Any chain will do, as long as the leaf claims to be `expected`: an agent's very first contact
-    /// when an operator has set `insecure_bootstrap`. Whoever is in the middle can pretend that.
-    InsecureBootstrap {
-        /// The server's ID, exactly.
-        expected: SpiffeId,
-    },
-}
 
 /// A configuration that cannot be made.
 #[derive(Debug, thiserror::Error)]

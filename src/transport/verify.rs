@@ -26,6 +26,24 @@ pub struct Trust(Arc<BundleOf>);
 
 type BundleOf = dyn Fn(&TrustDomain) -> Option<Arc<Bundle>> + Send + Sync;
 
+/// What a client believes of the server that answers.
+#[derive(Clone, Debug)]
+pub enum ServerTrust {
+    /// It must be `expected`, verified by `trust`.
+    Verified {
+        /// The server's ID, exactly.
+        expected: SpiffeId,
+        /// Where the bundle comes from.
+        trust: Trust,
+    },
+    /// Any chain will do, as long as the leaf claims to be `expected`: an agent's very first contact
+    /// when an operator has set `insecure_bootstrap`. Whoever is in the middle can pretend that.
+    InsecureBootstrap {
+        /// The server's ID, exactly.
+        expected: SpiffeId,
+    },
+}
+
 /// Which end the peer is, for the words of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bench_rows;
+mod ca;
 mod cli;
 mod conformance;
 mod entry_api;
@@ -22,6 +23,7 @@ mod foreign_clients;
 mod load_generator;
 mod peers;
 mod sds_stream;
+mod server;
 mod store;
 mod uds;
 mod workload_api;

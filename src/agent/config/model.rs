@@ -7,7 +7,7 @@ use crate::config::listen::{HealthChecks, Prometheus};
 use crate::config::log::Log;
 use crate::config::secret::Secret;
 use crate::spiffe::TrustDomain;
-use crate::transport::Limits;
+use crate::transport::{Limits, Takeover};
 
 use super::default;
 
@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub health_checks: Option<HealthChecks>,
     /// The listener for metrics.
     pub prometheus: Option<Prometheus>,
+    /// What to do when another agent serves the socket. No file sets it.
+    pub takeover: Takeover,
     /// The oldest an SVID may grow before it is renewed, below its own schedule. No file sets it; `finial dev` does.
     pub renew_every: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use super::model::{
     AgentConfig, Bootstrap, CertificateValidation, Executable, JoinToken, KeyManager, NodeAttestor,
     Sds, ServerAddress, WorkloadAttestor,
 };
-use crate::transport::Limits;
+use crate::transport::{Limits, Takeover};
 
 use super::raw::{
     RawAgent, RawAgentBlock, RawKeyManager, RawLimits, RawNodeAttestor, RawPlugins, RawSds,
@@ -56,6 +56,7 @@ pub(super) fn validate(
         sds,
         sync_interval: agent.sync_interval.map_or(default::SYNC_INTERVAL, |wait| wait.value),
         limits: limits?,
+        takeover: Takeover::Refuse,
         health_checks,
         prometheus,
         renew_every: None,

@@ -1,8 +1,8 @@
 //! What streams do, and under which names it is counted.
 //!
-//! The code that knows of an event calls a method here and knows no names. SPIRE's counters carry no
-//! `_total`, so here they are gauges that only grow.
+//! The code that knows of an event calls a method here and knows no names.
 
+use crate::telemetry::Tally;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
@@ -31,9 +31,9 @@ pub struct ApiLabel {
 #[derive(Clone, Debug)]
 pub struct ServeMetrics {
     sds_connections: Gauge,
-    sds_connection: Gauge,
+    sds_connection: Tally,
     workload_connections: Gauge,
-    workload_connection: Gauge,
+    workload_connection: Tally,
     held: Gauge,
     pushes: Family<ApiLabel, Counter>,
     pushed_bytes: Family<ApiLabel, Counter>,
@@ -59,9 +59,9 @@ impl ServeMetrics {
     pub fn new() -> Self {
         Self {
             sds_connections: Gauge::default(),
-            sds_connection: Gauge::default(),
+            sds_connection: Tally::default(),
             workload_connections: Gauge::default(),
-            workload_connection: Gauge::default(),
+            workload_connection: Tally::default(),
             held: Gauge::default(),
             pushes: Family::default(),
             pushed_bytes: Family::default(),
@@ -81,12 +81,15 @@ impl ServeMetrics {
             registry.register(name, help, gauge.clone());
         };
         gauge("sds_api_connections", "Open SDS streams", &self.sds_connections);
-        gauge("sds_api_connection", "SDS streams ever opened", &self.sds_connection);
         gauge("workload_api_connections", "Open Workload API calls", &self.workload_connections);
-        gauge("workload_api_connection", "Workload API calls so far", &self.workload_connection);
         gauge("streams_held", "Streams that wait for an identity", &self.held);
         registry.register("pushes", "Responses sent", self.pushes.clone());
         registry.register("pushed_bytes", "Bytes of responses sent", self.pushed_bytes.clone());
+        let mut tally = |name: &str, help: &str, tally: &Tally| {
+            registry.register(name, help, tally.clone());
+        };
+        tally("sds_api_connection", "SDS streams ever opened", &self.sds_connection);
+        tally("workload_api_connection", "Workload API calls so far", &self.workload_connection);
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
@@ -184,7 +187,7 @@ impl ServeMetrics {
     }
 
     /// Open streams and streams ever.
-    const fn of(&self, api: Api) -> (&Gauge, &Gauge) {
+    const fn of(&self, api: Api) -> (&Gauge, &Tally) {
         match api {
             Api::Sds => (&self.sds_connections, &self.sds_connection),
             Api::Workload => (&self.workload_connections, &self.workload_connection),

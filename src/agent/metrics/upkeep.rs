@@ -2,7 +2,7 @@
 //!
 //! Sizes, ages and times of expiry are read when somebody scrapes, so that counting wakes nobody.
 
-use crate::runtime::{Clock, clock::unix_secs};
+use crate::{runtime::clock::unix_secs, telemetry::Tally};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _},
@@ -28,11 +28,11 @@ pub struct UpkeepMetrics(Arc<Metrics>);
 
 #[derive(Debug)]
 struct Metrics {
-    node_attestations: Family<AttestorLabels, Gauge>,
-    agent_renewals: Family<StatusLabel, Gauge>,
-    entry_syncs: Family<StatusLabel, Gauge>,
-    svid_updates: Family<StatusLabel, Gauge>,
-    workload_attestations: Family<StatusLabel, Gauge>,
+    node_attestations: Family<AttestorLabels, Tally>,
+    agent_renewals: Family<StatusLabel, Tally>,
+    entry_syncs: Family<StatusLabel, Tally>,
+    svid_updates: Family<StatusLabel, Tally>,
+    workload_attestations: Family<StatusLabel, Tally>,
     attestation_time: Histogram,
     bundles: Gauge,
     entries: Gauge,
@@ -55,10 +55,6 @@ struct AttestorLabels {
 
 /// What is asked only when somebody looks.
 pub struct Observed {
-    /// Tells the time.
-    pub clock: Clock,
-    /// When the agent started.
-    pub started: SystemTime,
     /// When the server was last heard, if ever.
     pub last_sync: Box<dyn Fn() -> Option<SystemTime> + Send + Sync>,
     /// When the agent's own SVID ends, if it has one.
@@ -129,7 +125,7 @@ impl UpkeepMetrics {
     /// Makes everything visible in `registry`, which brings the prefix.
     pub fn register(&self, registry: &mut Registry) {
         let metrics = &*self.0;
-        let mut calls = |name: &str, help: &str, family: &Family<StatusLabel, Gauge>| {
+        let mut calls = |name: &str, help: &str, family: &Family<StatusLabel, Tally>| {
             registry.register(name, help, family.clone());
         };
         calls("agent_svid_rotate", "Renewals of the agent's SVID", &metrics.agent_renewals);
@@ -215,7 +211,7 @@ impl UpkeepMetrics {
     }
 }
 
-fn count(family: &Family<StatusLabel, Gauge>, outcome: Outcome) {
+fn count(family: &Family<StatusLabel, Tally>, outcome: Outcome) {
     family.get_or_create(&StatusLabel { status: outcome.name() }).inc();
 }
 
@@ -228,9 +224,6 @@ impl Collector for Observed {
             gauge.encode(encoder)
         };
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let up = self.clock.now().duration_since(self.started).unwrap_or_default();
-        let up = i64::try_from(up.as_millis()).unwrap_or(i64::MAX);
-        gauge("uptime_in_ms", "Time since the agent started", up)?;
         let (entries, svids) = (self.cached)();
         gauge("lru_cache_record_map_size", "Entries in the cache", number(entries))?;
         gauge("lru_cache_svid_map_size", "SVIDs in the cache", number(svids))?;
@@ -261,10 +254,7 @@ mod tests {
         let (metrics, mut registry) =
             (UpkeepMetrics::default(), Registry::with_prefix("spire_agent"));
         metrics.register(&mut registry);
-        let started = SystemTime::UNIX_EPOCH;
         let observed = Observed {
-            clock: Clock::anchored_at(started + Duration::from_millis(1_500)),
-            started,
             last_sync: Box::new(|| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9))),
             agent_svid_end: Box::new(|| None),
             cached: Box::new(|| (3, 2)),

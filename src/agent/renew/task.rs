@@ -79,6 +79,11 @@ impl Renewal {
         }
     }
 
+    /// The right to install SVIDs, for what the last process left.
+    pub(in crate::agent) const fn svids(&self) -> &SvidWriter {
+        &self.svids
+    }
+
     /// Runs until `shutdown`.
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod debug;
 mod delta;
 pub mod grpc;
 mod ledger;

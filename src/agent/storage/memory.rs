@@ -1,11 +1,12 @@
 //! Where the workloads' identities wait for the next agent process: a directory in memory, never on
 //! disk, so that no private key of a workload is ever written to a medium that keeps it.
 
-use super::file;
 use crate::agent::digest;
+use rustix::fs::Access;
 use std::{
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,7 @@ const RAMFS_MAGIC: u32 = 0x8584_58f6;
 const RUN_DIRECTORY: &str = "/run/finial";
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// The file for the agent whose state is in `data_dir`: there if that is in memory, else in
+/// The file for the agent whose state is in `data_dir`, which exists: there if that is in memory, else in
 /// /run/finial, else in /dev/shm. None when no place is in memory; then nothing is handed over.
 #[must_use]
 pub fn handover_path(data_dir: &Path) -> Option<PathBuf> {
@@ -26,11 +27,15 @@ pub fn handover_path(data_dir: &Path) -> Option<PathBuf> {
     let digest = digest::sha256_hex(canonical.as_os_str().as_bytes());
     let name = format!("finial-{}.svids", digest.get(..16).unwrap_or_default());
     let run = Path::new(RUN_DIRECTORY);
-    if let Err(error) = file::create_directory(run) {
-        tracing::debug!(path = RUN_DIRECTORY, %error, "directory not available");
+    // Open to all: an operator may put the workloads' socket there too. The file itself is private.
+    match DirBuilder::new().mode(0o755).create(run) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            tracing::debug!(path = RUN_DIRECTORY, %error, "directory not available");
+        }
+        _ => {}
     }
-    let place =
-        [data_dir, run, Path::new(SHARED_MEMORY)].into_iter().find(|place| in_memory(place));
+    let places = [data_dir, run, Path::new(SHARED_MEMORY)];
+    let place = places.into_iter().find(|place| in_memory(place) && is_writable(place));
     place.map(|place| place.join(name))
 }
 
@@ -40,6 +45,10 @@ pub fn handover_path(data_dir: &Path) -> Option<PathBuf> {
 /// When /proc is not there.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+fn is_writable(directory: &Path) -> bool {
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 fn in_memory(directory: &Path) -> bool {

@@ -110,6 +110,11 @@ impl Sync {
         }
     }
 
+    /// The right to write entries and bundles, for what the last process left.
+    pub(in crate::agent) const fn entries(&self) -> &EntryWriter {
+        &self.intake.entries
+    }
+
     /// The connection that stands.
     #[must_use]
     pub fn connection(&self) -> Reader<Option<Connection>> {

@@ -20,7 +20,7 @@ use crate::{
     runtime::clock::from_unix_secs,
     spiffe::{Selector, SelectorSet, TrustDomain},
     testing::spire_server::{Asked, SpireServer, entry},
-    transport::Limits,
+    transport::{Limits, Takeover},
     x509::pem,
 };
 use std::{
@@ -69,7 +69,7 @@ impl Node {
         self.dir.path().join(name)
     }
 
-    fn start(&self) -> Running {
+    async fn start(&self) -> Running {
         let readiness = Readiness::new();
         let handover = Handover::new(self.path("svids"), self.boot_id.to_owned());
         let upkeep = Upkeep::open(
@@ -82,7 +82,7 @@ impl Node {
         );
         let (upkeep, tasks, shutdown) = (upkeep.unwrap(), TaskSet::new(), Shutdown::new());
         let insight = upkeep.insight();
-        upkeep.start(&tasks, &shutdown);
+        upkeep.start(&tasks, &shutdown).await.unwrap();
         Running { insight, readiness, tasks, shutdown }
     }
 }
@@ -164,6 +164,7 @@ fn config(dir: &Path, bundle: PathBuf) -> AgentConfig {
         key_manager: KeyManager::Disk { directory: dir.join("data") },
         workload_attestors: Vec::new(),
         limits: Limits::default(),
+        takeover: Takeover::Refuse,
         x509_svid_cache_max_size: 10_000,
         sds: Sds { validation: CertificateValidation::Spiffe, ..Sds::default() },
         sync_interval: Duration::from_secs(5),

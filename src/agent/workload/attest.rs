@@ -10,17 +10,23 @@ use super::{
     unix::{self, UnixAttestor, UnixError},
 };
 use crate::{
-    agent::config::WorkloadAttestor,
+    agent::{
+        config::WorkloadAttestor,
+        metrics::{Outcome, UpkeepMetrics},
+    },
     runtime::Clock,
     spiffe::{Selector, SelectorSet},
     transport::PeerCred,
 };
 use futures_util::future;
+use tokio::time::Instant;
+use tonic::Code;
 
 /// Attests callers.
 #[derive(Debug)]
 pub struct Attestor {
     kinds: Vec<Kind>,
+    metrics: UpkeepMetrics,
 }
 
 /// The attestors that there are. Each is asked for every caller.
@@ -68,7 +74,13 @@ impl Attestor {
                 Kind::Unix(UnixAttestor::new(*executable, accounts, clock.clone()))
             }
         });
-        Self { kinds: kinds.collect() }
+        Self { kinds: kinds.collect(), metrics: UpkeepMetrics::default() }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn counted_in(self, metrics: UpkeepMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Everything that the attestors say of the process at the other end of a connection. Dropping the
@@ -77,6 +89,14 @@ impl Attestor {
     /// # Errors
     /// When one of them cannot tell, or the process has ended meanwhile.
     pub async fn attest(&self, peer: &PeerCred) -> Result<SelectorSet, AttestError> {
+        let started = Instant::now();
+        let attested = self.ask_all(peer).await;
+        let outcome = attested.as_ref().map_or_else(AttestError::outcome, |_| Outcome::OK);
+        self.metrics.workload_attested(outcome, started.elapsed());
+        attested
+    }
+
+    async fn ask_all(&self, peer: &PeerCred) -> Result<SelectorSet, AttestError> {
         let asked = self.kinds.iter().map(|kind| kind.attest(peer.pid));
         let answers = future::join_all(asked).await;
         // Last of all: only if the caller is alive now was its number its own all the time.
@@ -93,6 +113,16 @@ impl Attestor {
             })?);
         }
         Ok(selectors.into_iter().collect())
+    }
+}
+
+impl AttestError {
+    /// How metrics call it.
+    const fn outcome(&self) -> Outcome {
+        match self {
+            Self::CallerEnded { .. } => Outcome::UNAVAILABLE,
+            Self::Attestor { .. } => Outcome::code(Code::Internal),
+        }
     }
 }
 

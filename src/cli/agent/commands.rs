@@ -1,6 +1,6 @@
 //! What the agent's command line can do, in the order it is listed.
 
-use super::{debug, fetch, health, validate, watch};
+use super::{debug, fetch, health, run, validate, watch};
 use crate::cli::command::{Command, Listed, made};
 
 /// Every command, sorted by its words.
@@ -20,6 +20,7 @@ pub(in crate::cli) const COMMANDS: &[Listed] = &[
         "Agent is unhealthy: ",
         made::<health::HealthCheck>,
     ),
+    command("run", "Runs the agent", "", made::<run::Run>),
     command(
         "validate",
         "Checks a configuration file of the agent",

@@ -6,6 +6,7 @@ mod debug;
 mod fetch;
 mod health;
 mod received;
+mod run;
 mod settings;
 mod validate;
 mod watch;

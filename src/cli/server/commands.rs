@@ -1,6 +1,6 @@
 //! What the server's command line can do, in the order it is listed.
 
-use super::{agent, bundle, entry, health, token, validate};
+use super::{agent, bundle, entry, health, run, token, validate};
 use crate::cli::command::{Command, Listed, made};
 
 /// Every command, sorted by its words.
@@ -27,6 +27,7 @@ pub(in crate::cli) const COMMANDS: &[Listed] = &[
         error_prefix: "Error: server is unhealthy: ",
         make: made::<health::HealthCheck>,
     },
+    Listed { path: "run", synopsis: "Runs the server", error_prefix: "", make: made::<run::Run> },
     command("token generate", "Makes a join token", made::<token::Generate>),
     Listed {
         path: "validate",

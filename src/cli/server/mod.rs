@@ -8,6 +8,7 @@ mod entry;
 mod health;
 mod matching;
 mod plural;
+mod run;
 mod settings;
 mod token;
 mod validate;

@@ -214,7 +214,7 @@ fn put(
     row: Option<i64>,
     entry: &Arc<Entry>,
 ) -> Result<(), StoreError> {
-    put_entry(&mut transaction.statement(PUT_ENTRY)?, row, entry)?;
+    transaction.statement(PUT_ENTRY, |statement| put_entry(statement, row, entry))?;
     let row = row.unwrap_or_else(|| transaction.inserted_row());
     transaction.record(Effect::PutEntry(row, Arc::clone(entry)));
     Ok(())

@@ -198,7 +198,7 @@ fn put(
     row: Option<i64>,
     node: Node,
 ) -> Result<Arc<Node>, StoreError> {
-    put_node(&mut transaction.statement(PUT_NODE)?, row, &node)?;
+    transaction.statement(PUT_NODE, |statement| put_node(statement, row, &node))?;
     let row = row.unwrap_or_else(|| transaction.inserted_row());
     let node = Arc::new(node);
     transaction.record(Effect::PutNode(row, Arc::clone(&node)));

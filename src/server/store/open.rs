@@ -116,7 +116,11 @@ impl Store {
                 Err(error) => Err(error.into()),
             };
             let tell: Answer = Box::new(move |outcome| {
-                let result = outcome.map_err(E::from).and(result);
+                // A write that failed on its own knows why better than the transaction does.
+                let result = match outcome {
+                    Err(error) if result.is_ok() => Err(error.into()),
+                    _ => result,
+                };
                 let _caller_is_gone = sender.send(result).is_err();
             });
             tell
@@ -150,4 +154,44 @@ fn start(writer: Writer) -> Result<WriterHandle, StoreError> {
         .spawn(move || writer.run(inbox))
         .map_err(|error| StoreError::Writer(Arc::new(error)))?;
     Ok(WriterHandle::Thread(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{spiffe::SpiffeId, transport::status::Kind};
+
+    /// Lets the database have at most `pages` pages, as a disk of that size would.
+    async fn limit(store: &Store, pages: u32) {
+        store
+            .write(move |transaction| {
+                let sql = format!("PRAGMA max_page_count = {pages}");
+                let set: u32 = transaction
+                    .statement(&sql, |statement| statement.query_row([], |row| row.get(0)))?;
+                assert!(set >= pages);
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit_and_recovers_with_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = StoreConfig::Sqlite(directory.path().join("datastore.sqlite3"));
+        let store = Store::open(&config, Clock::system()).unwrap();
+        limit(&store, 1).await;
+        let error = store.save_ca_journal(vec![0; 100_000]).await.unwrap_err();
+        assert!(matches!(error, StoreError::Full), "{error}");
+        assert_eq!((error.kind(), store.ca_journal()), (Kind::Exhausted, None));
+        store.save_ca_journal(vec![1]).await.unwrap();
+        let agent = SpiffeId::parse("spiffe://example.org/spire/agent/x").unwrap();
+        assert!(store.node(&agent).is_none(), "reads go on");
+        limit(&store, 1_000).await;
+        store.save_ca_journal(vec![0; 100_000]).await.unwrap();
+        store.shutdown().await;
+        let store = Store::open(&config, Clock::system()).unwrap();
+        assert_eq!(store.ca_journal().unwrap().len(), 100_000);
+        store.shutdown().await;
+    }
 }

@@ -70,7 +70,7 @@ impl Store {
 
 /// Uses up a token; its expiry if there was one.
 pub(super) fn take(transaction: &Transaction<'_>, token: &str) -> Result<Option<i64>, StoreError> {
-    let mut delete =
-        transaction.statement("DELETE FROM join_tokens WHERE token = ? RETURNING expires_at")?;
-    Ok(delete.query_row([token], |row| row.get(0)).optional()?)
+    let delete = "DELETE FROM join_tokens WHERE token = ? RETURNING expires_at";
+    transaction
+        .statement(delete, |statement| statement.query_row([token], |row| row.get(0)).optional())
 }

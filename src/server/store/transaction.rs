@@ -13,6 +13,7 @@ use crate::spiffe::{Bundle, Entry, EntryId, SpiffeId, TrustDomain};
 use parking_lot::RwLock;
 use rusqlite::{CachedStatement, Connection, Params};
 use std::{
+    cell::OnceCell,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -23,9 +24,9 @@ pub(super) struct Transaction<'a> {
     committed: &'a RwLock<Tables>,
     pending: Pending,
     now: i64,
-    /// The whole transaction is given up: by SQLite, as it may on a full disk, or because a failed
+    /// Why the whole transaction is given up: SQLite did, as it may on a full disk, or a failed
     /// operation could not be undone alone.
-    lost: bool,
+    lost: OnceCell<StoreError>,
 }
 
 /// The effects so far, and where to find the newest state of what they touch.
@@ -46,12 +47,12 @@ impl<'a> Transaction<'a> {
         now: i64,
     ) -> Result<Self, StoreError> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self { connection, committed, pending: Pending::default(), now, lost: false })
+        Ok(Self { connection, committed, pending: Pending::default(), now, lost: OnceCell::new() })
     }
 
     /// Commits; then the effects are to be applied in their order.
     pub(super) fn commit(self) -> Result<Vec<Effect>, StoreError> {
-        let committed = if self.lost { Err(StoreError::RolledBack) } else { self.run("COMMIT") };
+        let committed = self.check().and_then(|()| self.run("COMMIT"));
         if committed.is_err() && !self.connection.is_autocommit() {
             // A rollback can fail too; the next transaction then fails at its beginning and says so.
             let _refused = self.run("ROLLBACK").is_err();
@@ -64,21 +65,18 @@ impl<'a> Transaction<'a> {
         &mut self,
         operation: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        if self.lost {
-            return Err(StoreError::RolledBack.into());
-        }
+        self.check()?;
         self.run("SAVEPOINT operation")?;
         let mark = self.pending.effects.len();
         let result = operation(self);
-        if self.connection.is_autocommit() {
-            self.lost = true;
-            return Err(result.err().unwrap_or_else(|| StoreError::RolledBack.into()));
+        if let Err(lost) = self.check() {
+            return Err(result.err().unwrap_or_else(|| lost.into()));
         }
         if result.is_err() {
-            self.run("ROLLBACK TO operation").inspect_err(|_| self.lost = true)?;
+            self.run("ROLLBACK TO operation").inspect_err(|error| self.give_up(error))?;
             self.pending.undo_to(mark);
         }
-        self.run("RELEASE operation").inspect_err(|_| self.lost = true)?;
+        self.run("RELEASE operation").inspect_err(|error| self.give_up(error))?;
         result
     }
 
@@ -87,12 +85,22 @@ impl<'a> Transaction<'a> {
         self.now
     }
 
-    pub(super) fn statement(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?)
+    /// Runs the statement `sql` by `execute`.
+    pub(super) fn statement<T>(
+        &self,
+        sql: &str,
+        execute: impl FnOnce(&mut CachedStatement<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let result = self.connection.prepare_cached(sql).and_then(|mut sql| execute(&mut sql));
+        result.map_err(StoreError::from).inspect_err(|error| {
+            if self.connection.is_autocommit() {
+                self.give_up(error);
+            }
+        })
     }
 
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        Ok(self.statement(sql)?.execute(params)?)
+        self.statement(sql, |statement| statement.execute(params))
     }
 
     /// The row that the last INSERT made.
@@ -160,6 +168,19 @@ impl<'a> Transaction<'a> {
 
     fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.execute(sql, []).map(|_| ())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.lost.get().map_or(Ok(()), |lost| Err(lost.clone()))
+    }
+
+    /// Gives the whole transaction up because of `error`, of which the writes that did not cause it
+    /// learn only what concerns them.
+    fn give_up(&self, error: &StoreError) {
+        self.lost.get_or_init(|| match error {
+            StoreError::Full | StoreError::Locked => error.clone(),
+            _ => StoreError::RolledBack,
+        });
     }
 }
 

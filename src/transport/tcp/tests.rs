@@ -7,8 +7,8 @@ use crate::{
     testing::ca::TestCa,
     transport::{
         channel::{self, Address, ConnectError},
-        mtls::{self, ServerTrust},
-        verify::{PeerError, Trust},
+        mtls,
+        verify::{PeerError, ServerTrust, Trust},
     },
 };
 use hyper::service::service_fn;

@@ -67,6 +67,7 @@ fn what_a_file_leaves_out_has_spires_default() {
         health_checks: None,
         prometheus: None,
         limits: crate::transport::Limits::default(),
+        takeover: crate::transport::Takeover::Refuse,
         renew_every: None,
     };
     assert_eq!(config, wanted);

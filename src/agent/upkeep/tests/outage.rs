@@ -4,7 +4,7 @@ use super::*;
 async fn an_agent_whose_svid_expires_in_an_outage_serves_on_and_attests_when_it_ends() {
     let node = Node::with_entries(2);
     node.server.set(|server| server.agent_life = Duration::from_secs(100));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 2).await;
     node.server.go_away();
     agent.standing(|standing| matches!(standing, Standing::Expired(_))).await;
@@ -22,7 +22,7 @@ async fn an_agent_whose_svid_expires_in_an_outage_serves_on_and_attests_when_it_
 async fn what_was_due_in_an_outage_is_signed_as_soon_as_it_ends() {
     let node = Node::with_entries(2);
     node.server.set(|server| server.svid_life = Duration::from_secs(300));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 2).await;
     node.server.go_away();
     pass(200).await;
@@ -39,11 +39,11 @@ async fn what_was_due_in_an_outage_is_signed_as_soon_as_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_restarted_in_an_outage_serves_at_once() {
     let node = Node::with_entries(3);
-    let agent = node.start();
+    let agent = node.start().await;
     let before = agent.served(|view| view.identities.len() == 3).await;
     agent.stop().await;
     node.server.go_away();
-    let agent = node.start();
+    let agent = node.start().await;
     let after = agent.subscribe().current();
     assert_eq!(names(&after), names(&before));
     assert!(after.is_synced && after.bundles.own.is_some());
@@ -63,12 +63,12 @@ async fn an_agent_restarted_in_an_outage_serves_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_killed_agents_svids_are_found_again() {
     let node = Node::with_entries(3);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 3).await;
     pass(3).await;
     node.kill(agent).await;
     node.server.go_away();
-    let agent = node.start();
+    let agent = node.start().await;
     assert_eq!(names(&agent.subscribe().current()).len(), 3);
     agent.stop().await;
 }
@@ -76,12 +76,12 @@ async fn a_killed_agents_svids_are_found_again() {
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_nothing_is_inherited() {
     let mut node = Node::with_entries(1);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 1).await;
     agent.stop().await;
     node.server.go_away();
     node.boot_id = "the next boot";
-    let agent = node.start();
+    let agent = node.start().await;
     assert!(agent.subscribe().current().identities.is_empty());
     agent.stop().await;
 }
@@ -90,12 +90,12 @@ async fn after_a_reboot_nothing_is_inherited() {
 async fn an_svid_that_expired_between_two_processes_is_not_served() {
     let node = Node::with_entries(1);
     node.server.set(|server| server.svid_life = Duration::from_secs(100));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 1).await;
     agent.stop().await;
     node.server.go_away();
     pass(101).await;
-    let agent = node.start();
+    let agent = node.start().await;
     assert!(agent.subscribe().current().identities.is_empty());
     node.server.come_back();
     agent.served(|view| view.identities.len() == 1).await;
@@ -105,7 +105,7 @@ async fn an_svid_that_expired_between_two_processes_is_not_served() {
 #[tokio::test(start_paused = true)]
 async fn the_server_is_looked_for_with_pauses_of_at_most_30_s() {
     let node = Node::new();
-    let agent = node.start();
+    let agent = node.start().await;
     agent.attested().await;
     node.server.asked(1, |asked| *asked == Asked::Watch).await;
     node.server.go_away();

@@ -37,7 +37,7 @@ fn put(node: &Node, entry: Entry) {
 async fn every_number_of_entries_arrives_whole() {
     for count in [0, 1, 499, 500, 501, 5_000] {
         let node = polled(count);
-        let agent = node.start();
+        let agent = node.start().await;
         node.server.asked(2, is_sync).await;
         assert_eq!(known(&agent).len(), count);
         assert!(agent.readiness.is_ready());
@@ -51,7 +51,7 @@ async fn every_number_of_entries_arrives_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_server_without_a_watch_stream_is_asked_at_the_interval() {
     let node = polled(1);
-    let agent = node.start();
+    let agent = node.start().await;
     node.server.asked(20, is_sync).await;
     let log = node.server.log();
     let times: Vec<_> = log.iter().filter(|(_, a)| is_sync(a)).map(|(at, _)| *at).collect();
@@ -65,7 +65,7 @@ async fn a_server_without_a_watch_stream_is_asked_at_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn only_what_changed_is_fetched_and_what_is_gone_goes() {
     let node = polled(501);
-    let agent = node.start();
+    let agent = node.start().await;
     another_round(&node).await;
     assert_eq!(known(&agent).len(), 501);
     put(&node, entry("w0007", 3));
@@ -88,7 +88,7 @@ async fn revisions_that_go_back_and_forth_between_replicas_change_nothing() {
     for count in [1, 501] {
         let node = polled(count);
         put(&node, entry("w0000", 5));
-        let agent = node.start();
+        let agent = node.start().await;
         another_round(&node).await;
         let mut fetched = node.server.count(|asked| matches!(asked, Asked::SyncIds(_)));
         for revision in [4, 5, 4, 5, 4, 5] {
@@ -117,7 +117,7 @@ async fn federated_bundles_come_with_the_entries_that_need_them() {
     put(&node, federated);
     let other = TestCa::new(known, node.clock.now());
     node.server.set(|server| server.federated.insert(known.to_owned(), other.bundle(4, &[])));
-    let agent = node.start();
+    let agent = node.start().await;
     another_round(&node).await;
     let domains = |agent: &Running| {
         let snapshot = agent.insight.cache.snapshot();
@@ -136,7 +136,7 @@ async fn federated_bundles_come_with_the_entries_that_need_them() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_fails_is_asked_again_and_the_cache_keeps_what_it_has() {
     let node = polled(3);
-    let agent = node.start();
+    let agent = node.start().await;
     another_round(&node).await;
     node.server.hang_up();
     another_round(&node).await;
@@ -147,7 +147,7 @@ async fn a_server_that_fails_is_asked_again_and_the_cache_keeps_what_it_has() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_has_learned_to_push_is_watched_after_the_next_connect() {
     let node = polled(1);
-    let agent = node.start();
+    let agent = node.start().await;
     another_round(&node).await;
     node.server.set(|server| server.has_watch = true);
     node.server.hang_up();

@@ -24,7 +24,7 @@ fn secs(duration: Duration) -> f64 {
 #[tokio::test(start_paused = true)]
 async fn the_agents_svid_is_renewed_around_half_of_its_life_into_the_other_slot() {
     let node = Node::new();
-    let agent = node.start();
+    let agent = node.start().await;
     let first = agent.attested().await;
     node.server.asked(1, |asked| *asked == Asked::Renew).await;
     let log = node.server.log();
@@ -39,7 +39,7 @@ async fn the_agents_svid_is_renewed_around_half_of_its_life_into_the_other_slot(
     assert!(keys.contains("agent-svid-A") && keys.contains("agent-svid-B"));
     agent.stop().await;
     // And the pair on disk belongs together.
-    let again = node.start();
+    let again = node.start().await;
     assert_eq!(again.attested().await.chain()[0].serial().to_string(), serial);
     again.stop().await;
 }
@@ -49,7 +49,7 @@ async fn a_renewal_that_fails_is_retried_and_the_svid_stays_in_use() {
     let node = Node::new();
     let failures = (0..5).map(|_| Status::internal("database")).collect();
     node.server.set(|server| server.renew_failures = failures);
-    let agent = node.start();
+    let agent = node.start().await;
     let first = agent.attested().await;
     node.server.asked(5, |asked| *asked == Asked::Renew).await;
     assert_eq!(agent.attested().await.chain(), first.chain());
@@ -64,7 +64,7 @@ async fn an_agent_that_must_attest_again_does_so_while_its_svid_is_good() {
     let node = Node::new();
     let must = Reason::AgentMustReattest.status("agent must reattest instead of renew");
     node.server.set(|server| server.renew_failures.push_back(must));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.attested().await;
     node.server.asked(2, |asked| matches!(asked, Asked::Attest(_))).await;
     assert!(agent.insight.identity.standing().current().svid().is_some());
@@ -76,7 +76,7 @@ async fn an_agent_that_must_attest_again_does_so_while_its_svid_is_good() {
 async fn workloads_svids_are_renewed_once_each_around_half_of_their_life() {
     let node = Node::with_entries(20);
     node.server.set(|server| server.svid_life = Duration::from_secs(1_000));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 20).await;
     let start = signed(&node).last().unwrap().0;
     pass(700).await;
@@ -97,7 +97,7 @@ async fn workloads_svids_are_renewed_once_each_around_half_of_their_life() {
 async fn a_configured_age_renews_sooner() {
     let mut node = Node::with_entries(1);
     node.config.renew_every = Some(Duration::from_secs(10));
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 1).await;
     node.server.asked(6, |asked| matches!(asked, Asked::Sign(_))).await;
     let times: Vec<_> = signed(&node).iter().map(|(at, _)| *at).collect();
@@ -110,7 +110,7 @@ async fn a_configured_age_renews_sooner() {
 #[tokio::test(start_paused = true)]
 async fn many_entries_are_signed_in_batches_of_64() {
     let node = Node::with_entries(300);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 300).await;
     let batches: Vec<_> = signed(&node).iter().map(|(_, ids)| ids.len()).collect();
     assert_eq!(batches.iter().sum::<usize>(), 300);
@@ -123,7 +123,7 @@ async fn one_entry_that_cannot_be_signed_disturbs_no_other() {
     let node = Node::with_entries(3);
     let refusal = Status::not_found("entry not found or not authorized");
     node.server.set(|server| server.sign_failures.insert("w0001".to_owned(), refusal));
-    let agent = node.start();
+    let agent = node.start().await;
     let view = agent.served(|view| view.identities.len() == 2).await;
     assert_eq!(names(&view), ["/w0000", "/w0002"]);
     pass(60).await;
@@ -140,7 +140,7 @@ async fn one_entry_that_cannot_be_signed_disturbs_no_other() {
 async fn an_svid_from_the_future_is_held_until_it_is_valid() {
     let node = Node::with_entries(1);
     node.server.set(|server| server.clock_ahead = Duration::from_secs(45));
-    let agent = node.start();
+    let agent = node.start().await;
     let view = agent.served(|view| view.identities.len() == 1).await;
     assert!(view.identities[0].svid.is_valid_at(node.clock.now()));
     assert_eq!(signed(&node).len(), 1);
@@ -150,7 +150,7 @@ async fn an_svid_from_the_future_is_held_until_it_is_valid() {
 #[tokio::test(start_paused = true)]
 async fn what_a_tainted_authority_signed_is_renewed_at_once() {
     let node = Node::with_entries(3);
-    let agent = node.start();
+    let agent = node.start().await;
     let own = agent.attested().await;
     agent.served(|view| view.identities.len() == 3).await;
     let (old, new) = (node.server.ca(), TestCa::new("example.org", node.clock.now()));

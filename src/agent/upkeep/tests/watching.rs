@@ -12,7 +12,7 @@ fn with_entry(name: &str, revision: i64) -> WatchEvent {
 #[tokio::test(start_paused = true)]
 async fn a_pushed_entry_is_signed_and_served_without_any_time_passing() {
     let node = Node::new();
-    let agent = node.start();
+    let agent = node.start().await;
     node.server.asked(1, is_watch).await;
     pass(1).await;
     node.server.set(|server| server.entries.insert("new".to_owned(), entry("new", 0)));
@@ -26,7 +26,7 @@ async fn a_pushed_entry_is_signed_and_served_without_any_time_passing() {
 #[tokio::test(start_paused = true)]
 async fn a_removed_entry_is_no_longer_served() {
     let node = Node::with_entries(2);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 2).await;
     let removed_entry_ids = vec!["w0000".to_owned()];
     node.server.push(WatchEvent { removed_entry_ids, ..WatchEvent::default() }).await;
@@ -37,7 +37,7 @@ async fn a_removed_entry_is_no_longer_served() {
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_while_nobody_watched_goes_with_the_next_snapshot() {
     let node = Node::with_entries(2);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 2).await;
     node.server.set(|server| server.entries.remove("w0001"));
     node.server.hang_up();
@@ -49,7 +49,7 @@ async fn what_was_removed_while_nobody_watched_goes_with_the_next_snapshot() {
 #[tokio::test(start_paused = true)]
 async fn the_server_is_told_which_bundle_the_streams_have_acknowledged() {
     let node = Node::with_entries(1);
-    let agent = node.start();
+    let agent = node.start().await;
     agent.served(|view| view.identities.len() == 1).await;
     let served = agent.insight.cache.served_sequence().clone();
     let mut stream = served.stream();
@@ -77,7 +77,7 @@ async fn the_server_is_told_which_bundle_the_streams_have_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_not_understood_is_left_out_and_nothing_else() {
     let node = Node::new();
-    let agent = node.start();
+    let agent = node.start().await;
     node.server.asked(1, is_watch).await;
     pass(1).await;
     node.server.set(|server| server.entries.insert("good".to_owned(), entry("good", 0)));
@@ -94,7 +94,7 @@ async fn an_entry_that_is_not_understood_is_left_out_and_nothing_else() {
 async fn readiness_and_status_say_whether_the_server_was_heard() {
     let node = Node::new();
     node.server.go_away();
-    let agent = node.start();
+    let agent = node.start().await;
     pass(10).await;
     assert!(agent.readiness.missing().contains_key("sync"));
     assert_eq!(agent.insight.sync.current(), SyncStatus::default());

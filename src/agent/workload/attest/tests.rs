@@ -31,7 +31,8 @@ async fn one_attestor_that_cannot_tell_fails_the_whole_attestation() {
     let clock = Clock::system();
     let works = UnixAttestor::new(Executable::Ignored, Accounts::system(), clock.clone());
     let fails = UnixAttestor::new(Executable::Ignored, unreadable, clock);
-    let attestor = Attestor { kinds: vec![Kind::Unix(works), Kind::Unix(fails)] };
+    let kinds = vec![Kind::Unix(works), Kind::Unix(fails)];
+    let attestor = Attestor { kinds, metrics: UpkeepMetrics::default() };
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let error = attestor.attest(&PeerCred::of_connection(&ours).unwrap()).await.unwrap_err();
     assert!(matches!(error, AttestError::Attestor { attestor: "unix", .. }), "{error}");

@@ -1,6 +1,6 @@
 //! The key file's bytes, and how they are read and replaced. Knows no keys' meaning.
 
-use super::{Damage, KeyStoreError, Keys};
+use super::error::{Damage, KeyStoreError};
 use crate::x509::{KeyPair, SecretKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::{
@@ -16,6 +16,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
+
+/// Private keys by name.
+pub(super) type Keys = BTreeMap<String, SecretKey>;
 
 /// 1 MiB: a hundred times the four RSA-4096 keys that a SPIRE server keeps.
 const MAX_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,381 @@
+//! Puts the server together and takes it apart again.
+//!
+//! Start: data directory → store → keys and authority → own SVID → sockets → tasks; when it returns,
+//! agents and operators can connect. Shutdown: listeners stop, every connection is sent GOAWAY, streams
+//! get [`FINISH_WITHIN`] to end, then the store closes.
+
+use super::{
+    api::{
+        agent::AgentService, bundle::BundleService, entry::EntryService, health::HealthService,
+        routes::Services, svid::SvidService, watch::WatchService,
+    },
+    authorize::Authorizer,
+    authorized::Authorized,
+    ca::{self, Ca, CaError, CaState, KeyStore, Watchers, keystore::KeyStoreError},
+    config::{DataStore, KeyManager, ServerConfig},
+    gate::Gatehouse,
+    identity::{Identity, IdentityError},
+    listen::{AgentListener, ListenError, PrivateListener, make_dir},
+    metrics::{RpcMetrics, ServerFacts, WatchMetrics},
+    pages::{HttpListeners, follow_ca},
+    ratelimit::RateLimits,
+    registration::{Registration, RegistrationError},
+    store::{NewEntry, Store, StoreConfig, StoreError, TokenError},
+};
+use crate::{
+    runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
+    spiffe::EntrySpec,
+    telemetry::{Metrics, http, metrics},
+    transport::{
+        mtls::{self, MtlsError},
+        verify::Trust,
+    },
+    x509::name::{AttributeKind, Name},
+};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// From the wish to end to the end of the last task: below the 10 s in which SIGTERM must be obeyed.
+const FINISH_WITHIN: Duration = Duration::from_secs(9);
+/// Keys and the database are the owner's alone.
+const DATA_DIR_MODE: u32 = 0o700;
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that serves. Dropping it without [`RunningServer::shutdown`] leaves its tasks running.
+#[must_use = "a server runs until it is shut down"]
+pub struct RunningServer {
+    /// Where agents connect.
+    pub local_addr: SocketAddr,
+    /// The socket of the private API.
+    pub socket_path: PathBuf,
+    /// Where the health pages are, if they are configured.
+    pub health_addr: Option<SocketAddr>,
+    /// Where metrics are, if they are configured.
+    pub metrics_addr: Option<SocketAddr>,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    tasks: TaskSet,
+    store: Store,
+    registration: Registration,
+    clock: Clock,
+    ca: Ca,
+}
+
+/// What all parts of one server share.
+struct Shared<'a> {
+    config: &'a ServerConfig,
+    clock: Clock,
+    store: Store,
+    ca: Ca,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    rpc: RpcMetrics,
+    watching: WatchMetrics,
+}
+
+/// What listens.
+struct Listeners {
+    agents: AgentListener,
+    private: PrivateListener,
+    http: HttpListeners,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("cannot create the data directory {}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The datastore cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    /// There is no authority.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// The server has no identity of its own.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] MtlsError),
+    /// A listener is not to be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A listener for HTTP pages is not to be had.
+    #[error(transparent)]
+    Pages(#[from] http::ListenError),
+    /// Opening files was cut short.
+    #[error(transparent)]
+    Blocking(#[from] BlockingError),
+}
+
+impl Server {
+    /// Starts a server. What it holds it gives back when it cannot start.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub async fn start(config: ServerConfig, clock: Clock) -> Result<RunningServer, StartError> {
+        let (store, keys) = open(&config, &clock).await?;
+        let started = Self::start_on(&config, clock, store.clone(), keys).await;
+        if started.is_err() {
+            store.shutdown().await;
+        }
+        started
+    }
+
+    async fn start_on(
+        config: &ServerConfig,
+        clock: Clock,
+        store: Store,
+        keys: KeyStore,
+    ) -> Result<RunningServer, StartError> {
+        let (watchers, propagation) = ca::propagation::propagation();
+        let (ca, rotation) =
+            Ca::start(ca_config(config), keys, store.clone(), clock.clone(), propagation).await?;
+        let identity = Identity::new(config.trust_domain.clone(), ca.clone(), clock.clone())?;
+        let shared = Shared {
+            config,
+            clock,
+            store,
+            ca,
+            readiness: Readiness::new(),
+            shutdown: Shutdown::new(),
+            rpc: RpcMetrics::new(),
+            watching: WatchMetrics::default(),
+        };
+        let part = shared.readiness.part("server.ca", "the first authority");
+        let listeners = shared.listen().await?;
+        let trust = {
+            let store = shared.store.clone();
+            Trust::new(move |trust_domain| store.bundle(trust_domain))
+        };
+        let tls = mtls::server_config(identity.svid(), trust, shared.clock.clone())?;
+        let (tasks, shutdown) = (TaskSet::new(), shared.shutdown.clone());
+        let running = shared.serve(listeners, tls, watchers, &tasks)?;
+        // From here on nothing fails: a task that runs has a server that ends it.
+        tasks.spawn("authority rotation", rotation.run(shutdown.clone()));
+        tasks.spawn("server identity", identity.run(shutdown.clone()));
+        tasks.spawn("readiness", follow_ca(part, running.ca.state(), shutdown.clone()));
+        let store = running.store.clone();
+        tasks.spawn("store pruning", async move { store.run(shutdown).await });
+        tracing::info!(
+            address = %running.local_addr,
+            socket = %running.socket_path.display(),
+            trust_domain = %config.trust_domain,
+            "server serves"
+        );
+        Ok(running)
+    }
+}
+
+impl Shared<'_> {
+    async fn listen(&self) -> Result<Listeners, StartError> {
+        let agents = AgentListener::bind(self.config.bind)?;
+        let private = PrivateListener::bind(&self.config.socket_path).await?;
+        let http = HttpListeners::bind(self.config, &self.readiness, self.metrics()).await?;
+        Ok(Listeners { agents, private, http })
+    }
+
+    fn metrics(&self) -> Metrics {
+        let identity = metrics::Identity {
+            program: "spire_server",
+            trust_domain: self.config.trust_domain.name(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let facts = ServerFacts {
+            clock: self.clock.clone(),
+            store: self.store.clone(),
+            ca: self.ca.state(),
+        };
+        Metrics::new(identity, |registry| {
+            self.rpc.register(registry);
+            self.watching.register(registry);
+            facts.register(registry);
+        })
+    }
+
+    /// Lets everybody in.
+    fn serve(
+        self,
+        listeners: Listeners,
+        tls: Arc<rustls::ServerConfig>,
+        watchers: Watchers,
+        tasks: &TaskSet,
+    ) -> Result<RunningServer, StartError> {
+        let Listeners { agents, private, http } = listeners;
+        let (local_addr, socket_path) = (agents.local_addr, self.config.socket_path.clone());
+        let (health_addr, metrics_addr) = http.addresses;
+        let trust_domain = self.config.trust_domain.clone();
+        let authorizer = Authorizer::new(self.store.clone(), trust_domain, self.clock.clone());
+        let services = self.services(&authorizer, watchers);
+        let house = |routes| Gatehouse {
+            authorizer: authorizer.clone(),
+            metrics: self.rpc.clone(),
+            routes,
+        };
+        private.serve(house(services.for_local()), tasks, &self.shutdown)?;
+        agents.serve(house(services.for_agents()), tls, tasks, &self.shutdown);
+        http.serve(tasks, &self.shutdown);
+        let registration = self.registration();
+        let Self { readiness, shutdown, store, ca, clock, .. } = self;
+        Ok(RunningServer {
+            local_addr,
+            socket_path,
+            health_addr,
+            metrics_addr,
+            readiness,
+            shutdown,
+            tasks: tasks.clone(),
+            store,
+            registration,
+            clock,
+            ca,
+        })
+    }
+
+    fn registration(&self) -> Registration {
+        let trust_domain = &self.config.trust_domain;
+        let authorized = Authorized::new(self.store.clone(), trust_domain, self.clock.clone());
+        Registration::new(self.store.clone(), authorized, trust_domain.clone())
+    }
+
+    fn services(&self, authorizer: &Authorizer, watchers: Watchers) -> Services {
+        let (store, ca, clock) = (&self.store, &self.ca, &self.clock);
+        let trust_domain = &self.config.trust_domain;
+        let limits = RateLimits::new(self.config.rate_limit);
+        let authorized = Authorized::new(store.clone(), trust_domain, clock.clone());
+        let registration =
+            Registration::new(store.clone(), authorized.clone(), trust_domain.clone());
+        Services {
+            agent: AgentService::new(
+                trust_domain.clone(),
+                store.clone(),
+                ca.clone(),
+                limits.clone(),
+                clock.clone(),
+            ),
+            bundle: BundleService::new(trust_domain.clone(), store.clone()),
+            entry: EntryService::new(registration, authorized.clone()),
+            svid: SvidService::new(ca.clone(), authorized.clone()),
+            watch: WatchService {
+                trust_domain: trust_domain.clone(),
+                store: store.clone(),
+                authorized,
+                authorizer: authorizer.clone(),
+                watchers,
+                metrics: self.watching.clone(),
+                clock: clock.clone(),
+                shutdown: self.shutdown.clone(),
+            },
+            health: HealthService::new(self.readiness.clone()),
+        }
+    }
+}
+
+impl RunningServer {
+    /// Ends the server: GOAWAY to everybody, tasks, store; 10 s at most.
+    pub async fn shutdown(self) {
+        self.shutdown.request();
+        let left = self.tasks.finish(FINISH_WITHIN).await;
+        if left > 0 {
+            tracing::warn!(tasks = left, "tasks did not end in time");
+        }
+        self.store.shutdown().await;
+        tracing::info!("server ended");
+    }
+
+    /// A join token that an agent can use within the next ten minutes.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub async fn join_token(&self) -> Result<String, TokenError> {
+        let token = uuid::Uuid::new_v4().to_string();
+        let expires_at = self.clock.unix_now() + 600;
+        self.store.create_join_token(token.clone(), expires_at, None).await?;
+        Ok(token)
+    }
+
+    /// Registers an entry, unless a similar one is there already.
+    ///
+    /// # Errors
+    /// When it breaks a rule, or is not stored.
+    pub async fn register(&self, spec: EntrySpec) -> Result<(), RegistrationError> {
+        let entry = NewEntry { id: None, spec };
+        self.registration.create(vec![entry]).await.into_iter().try_for_each(|made| made.map(drop))
+    }
+
+    /// The authorities, as they change.
+    #[must_use]
+    pub fn ca_state(&self) -> Reader<CaState> {
+        self.ca.state()
+    }
+
+    /// What the server stores.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the server lacks to be ready.
+    #[must_use]
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+/// Opens what is on disk, off the event loop.
+async fn open(config: &ServerConfig, clock: &Clock) -> Result<(Store, KeyStore), StartError> {
+    let (data_dir, clock) = (config.data_dir.clone(), clock.clone());
+    let (data_store, key_manager) = (store_config(&config.data_store), config.key_manager.clone());
+    TaskSet::blocking(move || {
+        make_dir(&data_dir, DATA_DIR_MODE)
+            .map_err(|source| StartError::DataDir { path: data_dir, source })?;
+        // The store first: its lock tells whether another server has the keys too.
+        let store = Store::open(&data_store, clock)?;
+        let keys = match key_manager {
+            KeyManager::Memory => KeyStore::in_memory(),
+            KeyManager::Disk { keys_path } => KeyStore::open(&keys_path)?,
+        };
+        Ok((store, keys))
+    })
+    .await?
+}
+
+/// The database's path out of what SQLite takes: a path, or a `file:` URI with options.
+fn store_config(data_store: &DataStore) -> StoreConfig {
+    let DataStore::Sqlite { connection_string } = data_store;
+    let path = connection_string.strip_prefix("file:").unwrap_or(connection_string);
+    match path.split('?').next().unwrap_or(path) {
+        "" | ":memory:" => StoreConfig::Memory,
+        path => StoreConfig::Sqlite(PathBuf::from(path)),
+    }
+}
+
+fn ca_config(config: &ServerConfig) -> ca::CaConfig {
+    let subject = &config.ca.subject;
+    let attribute = |kind: AttributeKind, value: &String| (kind, value.clone());
+    let countries = subject.country.iter().map(|value| attribute(AttributeKind::Country, value));
+    let organizations =
+        subject.organization.iter().map(|value| attribute(AttributeKind::Organization, value));
+    let common_name =
+        subject.common_name.iter().map(|value| attribute(AttributeKind::CommonName, value));
+    ca::CaConfig {
+        trust_domain: config.trust_domain.clone(),
+        ca_ttl: config.ca.ttl,
+        ca_key_type: config.ca.key_type,
+        ca_subject: Name::new(countries.chain(organizations).chain(common_name).collect()),
+        default_x509_svid_ttl: config.x509_svid_ttl,
+        agent_ttl: config.agent_ttl,
+        propagation_time: ca::config::DEFAULT_PROPAGATION_TIME,
+    }
+}

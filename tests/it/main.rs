@@ -20,6 +20,7 @@ mod envoy_handover;
 mod envoy_late;
 mod envoy_refusal;
 mod envoy_rotation;
+mod foreign_clients;
 mod load_generator;
 mod peers;
 mod sds_stream;

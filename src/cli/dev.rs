@@ -2,14 +2,17 @@
 
 use super::{
     Failure,
+    chain::chain,
     command::{Command, Listed, Program, made},
-    console,
+    console, environment,
+    exit::Exit,
     flags::{FlagSet, Refusal, Value},
 };
 use crate::{
     config::value,
     dev::{
-        options::{Options, Output},
+        envoy::leash,
+        options::{Options, Output, Surroundings},
         run::run,
         screen::{Form, Screen},
         summary::Summary,
@@ -81,15 +84,21 @@ impl Command for Dev {
             .enable_all()
             .build()
             .map_err(RuntimeError)?;
+        let surroundings =
+            Surroundings { temporary: environment::temporary(), program: environment::program()? };
         let mut screen = screen(options.output);
-        let summary = runtime.block_on(until_told(&options, &mut screen))?;
+        let summary = runtime.block_on(until_told(&options, &surroundings, &mut screen))?;
         let Some(summary) = summary else { return Ok(()) };
         conclude(&summary, options.output)
     }
 }
 
 /// Runs until the time is over, or the first SIGTERM or Ctrl-C.
-async fn until_told(options: &Options, screen: &mut Screen) -> Result<Option<Summary>, Failure> {
+async fn until_told(
+    options: &Options,
+    surroundings: &Surroundings,
+    screen: &mut Screen,
+) -> Result<Option<Summary>, Failure> {
     let (shutdown, tasks) = (Shutdown::new(), TaskSet::new());
     let told = shutdown.clone();
     tasks.spawn("signals", async move {
@@ -98,7 +107,7 @@ async fn until_told(options: &Options, screen: &mut Screen) -> Result<Option<Sum
             told.request();
         }
     });
-    Ok(run(options, screen, &shutdown).await?)
+    Ok(run(options, surroundings, screen, &shutdown).await?)
 }
 
 /// With JSON on stdout, what people read goes to stderr.
@@ -117,7 +126,14 @@ fn conclude(summary: &Summary, output: Output) -> Result<(), Failure> {
         Output::Json => console::print(&format!("{}\n", serde_json::to_string(summary)?))?,
     }
     // A lost request is what this program exists to find.
-    if summary.failed == 0 { Ok(()) } else { Err(Failure::Told) }
+    if summary.is_clean() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Becomes a child of `finial dev`; see [`leash`].
+pub(super) fn become_child(arguments: &[String]) -> Exit {
+    let Err(error) = leash::become_child(arguments);
+    console::tell(&format!("Error: {}\n", chain(&error)));
+    Exit::Failure
 }
 
 impl Value for Option<Duration> {

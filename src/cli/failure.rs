@@ -1,6 +1,7 @@
 //! How a command fails, whatever the cause: every error type becomes one, its words are kept.
 
 use super::rpc;
+use crate::dev::error::DevError;
 use std::error::Error;
 
 /// Why a command did not do what it was asked.
@@ -26,6 +27,9 @@ pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     while let Some(error) = cause {
         if let Some(call) = error.downcast_ref::<rpc::Error>() {
             return call.hint();
+        }
+        if let Some(dev) = error.downcast_ref::<DevError>() {
+            return dev.hint();
         }
         cause = error.source();
     }

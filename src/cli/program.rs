@@ -3,7 +3,7 @@
 use super::{
     agent, command::Program, console, dev, environment, exit::Exit, go::quote::quoted, server,
 };
-use crate::runtime::memory::use_small_pages;
+use crate::{dev::envoy::leash, runtime::memory::use_small_pages};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 const SERVER: Program = Program { name: "spire-server", commands: server::COMMANDS };
@@ -66,6 +66,7 @@ fn finial(arguments: &[String]) -> Exit {
     }
     match first.as_str() {
         "dev" => dev::PROGRAM.run(arguments),
+        leash::WORD => dev::become_child(rest),
         "-v" | "-version" | "--version" => {
             let shown = console::print(concat!("finial ", env!("CARGO_PKG_VERSION"), "\n"));
             if shown.is_ok() { Exit::Success } else { Exit::Failure }

@@ -4,9 +4,11 @@
 use super::envoy::{
     Envoy, EnvoyError, Part, SdsApi, Sidecar,
     binary::{Binary, BinaryError},
-    process::{Launcher, Program},
+    leash::Leash,
+    process::Program,
 };
 use crate::spiffe::SpiffeId;
+use serde::Serialize;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -20,8 +22,8 @@ use tokio::net::TcpSocket;
 pub struct Plan {
     /// Envoy.
     pub binary: Binary,
-    /// What starts the two, if not this process directly.
-    pub launcher: Option<Launcher>,
+    /// What keeps the two from outliving this process.
+    pub leash: Option<Leash>,
     /// Where configurations, logs and admin sockets go; short, for a socket's path has 107 bytes.
     pub directory: PathBuf,
     /// Where each Envoy's own name for the binary goes.
@@ -56,7 +58,7 @@ pub enum Side {
 }
 
 /// One thing for each side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BySide<T> {
     /// The client's.
     pub client: T,
@@ -151,11 +153,8 @@ impl Plan {
     fn launch(&self, side: Side, part: Part) -> Result<Envoy, MeshError> {
         let binary = self.executable(side);
         self.binary.place(&binary)?;
-        let program = Program {
-            binary: &binary,
-            launcher: self.launcher.as_ref(),
-            directory: &self.directory,
-        };
+        let program =
+            Program { binary: &binary, leash: self.leash.as_ref(), directory: &self.directory };
         let sidecar = Sidecar {
             name: side.name().to_owned(),
             sds_socket: self.sds_sockets.of(side).clone(),

@@ -1,116 +1,109 @@
-//! The server and the agent that `finial dev` runs, over real TLS on loopback, and their state.
+//! The server and the agent that `finial dev` runs: in this process, with real TLS between them, as
+//! two machines would run them.
 
-use super::options::Options;
+use super::{
+    directory::Directory,
+    options::Options,
+    server_api::{ApiError, ServerApi},
+};
 use crate::{
     agent::{
         config::{
-            self, AgentConfig, Bootstrap, Executable, JoinToken, Sds, ServerAddress,
+            self, AgentConfig, Bootstrap, BundleFormat, Executable, JoinToken, Sds, ServerAddress,
             WorkloadAttestor,
         },
-        start::{Agent, RunningAgent},
+        start::{Agent, RunningAgent, StartError as AgentError},
     },
     config::{log::Log, secret::Secret},
     runtime::{Clock, Shutdown},
     server::{
         config::{self as server_config, CaConfig, CaSubject, DataStore, RateLimit, ServerConfig},
-        start::{RunningServer, Server},
+        start::{RunningServer, Server, StartError as ServerError},
     },
-    spiffe::{EntrySpec, Selector, SpiffeId, TrustDomain, entry::Hint, selector},
+    spiffe::{Selector, SpiffeId, TrustDomain, id, selector},
     transport::{Limits, Takeover},
-    x509::KeyType,
+    x509::{KeyType, pem},
 };
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    time::Duration,
+    path::PathBuf,
 };
 
 /// The trust domain of every `finial dev`.
 const TRUST_DOMAIN: &str = "example.org";
+/// What entries hang on: the node, whichever agent it has.
+const NODE: &str = "/dev/node";
 
 /// Both programs, running.
 pub(super) struct Programs {
     pub(super) server: RunningServer,
     pub(super) agent: RunningAgent,
-    pub(super) trust_domain: TrustDomain,
-    agent_id: SpiffeId,
+    pub(super) node: SpiffeId,
+    trust_domain: TrustDomain,
+    api: ServerApi,
 }
 
-/// Why they do not run. The texts name what failed; the sources say why.
+/// Why they do not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// The state directory cannot be made or read.
-    #[error("cannot use the state directory {}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The name of the trust domain, the token or an entry is not valid.
+    /// The name of the trust domain or of a member is not valid.
     #[error(transparent)]
-    Id(#[from] crate::spiffe::id::Error),
+    Id(#[from] id::Error),
     /// A selector is not valid.
     #[error(transparent)]
     Selector(#[from] selector::Error),
     /// The server.
     #[error("the server does not start")]
-    Server(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The server's store.
-    #[error("the server does not store what it is told")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Server(#[from] ServerError),
     /// The agent.
     #[error("the agent does not start")]
-    Agent(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Agent(#[from] AgentError),
+    /// The server's API.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The server has no bundle.
+    #[error("the server of {0} has started without a trust bundle")]
+    NoBundle(TrustDomain),
+    /// The agent cannot be told what to trust.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Programs {
-    /// Starts both in `directory`; the agent attests with a fresh join token, or with what it kept there.
+    /// Starts both in `directory`. The agent attests with a fresh join token, or is the one that has
+    /// attested there before.
     pub(super) async fn start(
-        directory: &Path,
+        directory: &Directory,
         options: &Options,
-        shutdown: Shutdown,
+        clock: &Clock,
     ) -> Result<Self, ProgramError> {
         let trust_domain = TrustDomain::parse(TRUST_DOMAIN)?;
-        let server = Server::start(server(directory, &trust_domain, options), Clock::system())
-            .await
-            .map_err(|error| ProgramError::Server(error.into()))?;
-        let token = token(directory, &server).await?;
-        let agent_id = trust_domain.member(&format!("/spire/agent/join_token/{token}"))?;
-        let config = agent(directory, &trust_domain, server.local_addr, token, options);
-        let agent = Agent::start(config, Clock::system(), shutdown)
-            .await
-            .map_err(|error| ProgramError::Agent(error.into()))?;
-        Ok(Self { server, agent, trust_domain, agent_id })
+        let node = trust_domain.member(NODE)?;
+        let config = server(directory, &trust_domain, options);
+        let server = Server::start(config, clock.clone()).await?;
+        match join(directory, options, clock, &server, &node).await {
+            Ok((agent, api)) => Ok(Self { server, agent, node, trust_domain, api }),
+            Err(error) => {
+                server.shutdown().await;
+                Err(error)
+            }
+        }
     }
 
-    /// Gives `path` of the trust domain to workloads with all of `selectors`, unless that is so already.
+    /// Gives `path` of the trust domain to workloads with `selector`, unless that is so already.
     pub(super) async fn register(
         &self,
         path: &str,
-        selectors: &[String],
-        ttl: Duration,
+        selector: &str,
     ) -> Result<SpiffeId, ProgramError> {
         let spiffe_id = self.trust_domain.member(path)?;
-        let selectors = selectors.iter().map(|text| Selector::parse(text));
-        let spec = EntrySpec {
-            spiffe_id: spiffe_id.clone(),
-            parent_id: self.agent_id.clone(),
-            selectors: selectors.collect::<Result<_, _>>()?,
-            x509_svid_ttl_secs: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
-            jwt_svid_ttl_secs: 0,
-            federates_with: Vec::new(),
-            admin: false,
-            downstream: false,
-            expires_at: 0,
-            dns_names: Vec::new(),
-            store_svid: false,
-            hint: Hint::default(),
-            disable_x509_svid_prefetch: false,
-            jwt_svid_include_jti: false,
-        };
-        self.server.register(spec).await.map_err(|error| ProgramError::Store(error.into()))?;
+        self.api.register(&self.node, &spiffe_id, Selector::parse(selector)?).await?;
         Ok(spiffe_id)
     }
 
@@ -121,11 +114,31 @@ impl Programs {
     }
 }
 
-fn server(directory: &Path, trust_domain: &TrustDomain, options: &Options) -> ServerConfig {
-    let data_dir = directory.join("server");
+/// Starts the agent with what an operator would give it: a token and the bundle.
+async fn join(
+    directory: &Directory,
+    options: &Options,
+    clock: &Clock,
+    server: &RunningServer,
+    node: &SpiffeId,
+) -> Result<(RunningAgent, ServerApi), ProgramError> {
+    let trust_domain = node.trust_domain();
+    let bundle = server.store().bundle(&trust_domain);
+    let bundle = bundle.ok_or_else(|| ProgramError::NoBundle(trust_domain.clone()))?;
+    let path = directory.bundle();
+    fs::write(&path, pem::certificates(&bundle.servable(clock.now())))
+        .map_err(|source| ProgramError::Write { path, source })?;
+    let api = ServerApi::connect(&directory.server_socket()).await?;
+    let token = api.join_token(node).await?;
+    let config = agent(directory, trust_domain, server.local_addr, token, options);
+    Ok((Agent::start(config, clock.clone(), Shutdown::new()).await?, api))
+}
+
+fn server(directory: &Directory, trust_domain: &TrustDomain, options: &Options) -> ServerConfig {
+    let data_dir = directory.server();
     ServerConfig {
         bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        socket_path: directory.join("server-private/api.sock"),
+        socket_path: directory.server_socket(),
         trust_domain: trust_domain.clone(),
         log: Log::default(),
         ca: CaConfig {
@@ -134,8 +147,8 @@ fn server(directory: &Path, trust_domain: &TrustDomain, options: &Options) -> Se
             subject: CaSubject::default(),
         },
         x509_svid_ttl: options.svid_ttl(),
-        agent_ttl: options.svid_ttl(),
-        rate_limit: RateLimit { attestation: true, signing: false },
+        agent_ttl: server_config::default::X509_SVID_TTL,
+        rate_limit: RateLimit::default(),
         health_checks: None,
         prometheus: None,
         data_store: DataStore::Sqlite {
@@ -148,23 +161,23 @@ fn server(directory: &Path, trust_domain: &TrustDomain, options: &Options) -> Se
 }
 
 fn agent(
-    directory: &Path,
-    trust_domain: &TrustDomain,
+    directory: &Directory,
+    trust_domain: TrustDomain,
     server: SocketAddr,
     token: String,
     options: &Options,
 ) -> AgentConfig {
-    let data_dir = directory.join("agent");
+    let data_dir = directory.agent();
+    let token = JoinToken::Token(Secret::new(token));
     AgentConfig {
-        trust_domain: trust_domain.clone(),
+        trust_domain,
         log: Log::default(),
         server: ServerAddress { host: server.ip().to_string(), port: server.port() },
-        // The server is this same process, reached over loopback.
-        bootstrap: Bootstrap::Insecure,
-        socket_path: socket(directory),
+        bootstrap: Bootstrap::Bundle { path: directory.bundle(), format: BundleFormat::Pem },
+        socket_path: directory.agent_socket(),
         takeover: Takeover::Refuse,
         admin_socket_path: None,
-        node_attestor: config::NodeAttestor::JoinToken(Some(JoinToken::Token(Secret::new(token)))),
+        node_attestor: config::NodeAttestor::JoinToken(Some(token)),
         key_manager: config::KeyManager::Disk { directory: data_dir.clone() },
         workload_attestors: vec![WorkloadAttestor::Unix { executable: Executable::Path }],
         x509_svid_cache_max_size: config::default::X509_SVID_CACHE_MAX_SIZE,
@@ -173,23 +186,7 @@ fn agent(
         limits: Limits::default(),
         health_checks: None,
         prometheus: None,
-        renew_every: options.rotate_every,
+        renew_every: options.rotate_every(),
         data_dir,
     }
-}
-
-/// Where workloads connect.
-pub(super) fn socket(directory: &Path) -> PathBuf {
-    directory.join("public/socket")
-}
-
-/// The agent's join token, and with it its name: made once per state directory.
-async fn token(directory: &Path, server: &RunningServer) -> Result<String, ProgramError> {
-    let path = directory.join("join-token");
-    if let Ok(known) = fs::read_to_string(&path) {
-        return Ok(known.trim().to_owned());
-    }
-    let token = server.join_token().await.map_err(|error| ProgramError::Store(error.into()))?;
-    fs::write(&path, &token).map_err(|source| ProgramError::Directory { path, source })?;
-    Ok(token)
 }

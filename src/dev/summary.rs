@@ -1,100 +1,111 @@
 //! The last word of `finial dev`: what was sent, what was rotated, how long it took.
 
-use super::tally::Counts;
+use super::{
+    mesh::{BySide, Side},
+    progress::Progress,
+};
 use serde::Serialize;
 use std::time::Duration;
 
-/// What happened, as JSON has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What came of it, as JSON has it.
+#[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// Requests sent through both Envoys, each over a fresh TLS handshake.
-    pub requests: u64,
-    /// Those that were not answered with 200.
-    pub failed: u64,
-    /// New leaves that an Envoy took into use, of the side with fewer.
-    pub svid_rotations: u64,
-    /// Changes of the signing authority.
-    pub ca_rotations: u64,
-    /// From the agent's change to the certificate in use, in milliseconds.
-    pub push_to_use_ms: Percentiles,
-    /// New leaves that were not in use after 2 s.
-    pub late_rotations: u64,
-    /// How long it ran, in seconds.
+    /// How long requests were sent, in seconds.
     pub seconds: f64,
+    /// Requests answered or failed.
+    pub requests: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Full handshakes that the server Envoy made; one for each request.
+    pub handshakes: u64,
+    /// Handshakes that checked nobody because a session was resumed.
+    pub sessions_resumed: u64,
+    /// How often each side took a new certificate into use: the smaller number of the two.
+    pub svid_rotations: u64,
+    /// The same for each side.
+    pub svid_rotations_by_side: BySide<u64>,
+    /// Pushes that were not in use within 2 s.
+    pub late: u64,
+    /// How often another authority has taken over.
+    pub ca_rotations: u64,
+    /// From push to use.
+    pub push_to_use_ms: Millis,
+    /// The first failures.
+    pub failures: Vec<String>,
 }
 
-/// The middle and the slow end of many durations, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// Half took no longer.
+/// Delays in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Millis {
+    /// Half of them are no longer than this.
     pub p50: f64,
-    /// 99 in 100 took no longer.
+    /// 99 of 100 are no longer than this.
     pub p99: f64,
 }
 
+/// What the server Envoy counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// All.
+    pub total: u64,
+    /// Those that resumed a session.
+    pub resumed: u64,
+}
+
 impl Summary {
-    pub(super) fn new(
-        requests: u64,
-        failed: u64,
-        counts: &Counts,
-        ca_rotations: u64,
-        ran: Duration,
-    ) -> Self {
+    /// The account of everything until `end`, with what the server Envoy counted and the first failures.
+    #[must_use]
+    pub fn new(end: &Progress, handshakes: Handshakes, failures: Vec<String>) -> Self {
+        let rotations = BySide::each(|side| end.sides.of(side).rotations);
+        let millis = |delay: Duration| (delay.as_secs_f64() * 1e5).round() / 1e2;
         Self {
-            requests,
-            failed,
-            svid_rotations: counts.rotations.client.min(counts.rotations.server),
-            ca_rotations,
-            push_to_use_ms: Percentiles::of(&counts.push_to_use),
-            late_rotations: counts.late,
-            seconds: (ran.as_secs_f64() * 10.0).round() / 10.0,
+            seconds: (end.elapsed.as_secs_f64() * 10.0).round() / 10.0,
+            requests: end.requests,
+            failed: end.failed,
+            handshakes: handshakes.total,
+            sessions_resumed: handshakes.resumed,
+            svid_rotations: rotations.client.min(rotations.server),
+            svid_rotations_by_side: rotations,
+            late: Side::BOTH.iter().map(|side| end.sides.of(*side).late).sum(),
+            ca_rotations: end.authority.rotations,
+            push_to_use_ms: Millis {
+                p50: millis(end.push_to_use.p50),
+                p99: millis(end.push_to_use.p99),
+            },
+            failures,
         }
+    }
+
+    /// Whether no request was lost, and each had a handshake in which the peers checked each other.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.failed == 0 && self.handshakes >= self.requests && self.sessions_resumed == 0
     }
 
     /// The same for people.
     #[must_use]
     pub fn text(&self) -> String {
-        format!(
-            "{} requests in {:.0} s, {} failed\n\
-             {} SVID rotations on each side, {} not in use in time, {} CA rotations\n\
-             from push to use: p50 {:.1} ms, p99 {:.1} ms\n",
+        let verdict = if self.is_clean() { "no request was lost" } else { "NOT CLEAN" };
+        let mut text = format!(
+            "\n{verdict}: {} requests in {} s, {} failed; {} TLS handshakes, {} of them resumed\n\
+             {} certificate rotations on each side, {} CA rotations\n\
+             from push to use: p50 {} ms, p99 {} ms\n",
             self.requests,
             self.seconds,
             self.failed,
+            self.handshakes,
+            self.sessions_resumed,
             self.svid_rotations,
-            self.late_rotations,
             self.ca_rotations,
             self.push_to_use_ms.p50,
             self.push_to_use_ms.p99,
-        )
-    }
-}
-
-impl Percentiles {
-    fn of(durations: &[Duration]) -> Self {
-        let mut sorted = durations.to_vec();
-        sorted.sort_unstable();
-        let at = |share: usize| {
-            let index = (sorted.len() * share / 100).min(sorted.len().saturating_sub(1));
-            let millis = sorted.get(index).map_or(0.0, |took| took.as_secs_f64() * 1_000.0);
-            (millis * 100.0).round() / 100.0
-        };
-        Self { p50: at(50), p99: at(99) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_of_few_and_of_none() {
-        let millis = |ms: &[u64]| {
-            Percentiles::of(&ms.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>())
-        };
-        assert_eq!(millis(&[]), Percentiles { p50: 0.0, p99: 0.0 });
-        assert_eq!(millis(&[7]), Percentiles { p50: 7.0, p99: 7.0 });
-        let hundred: Vec<u64> = (1..=100).rev().collect();
-        assert_eq!(millis(&hundred), Percentiles { p50: 51.0, p99: 100.0 });
+        );
+        if self.late > 0 {
+            text.push_str(&format!("{} pushes were not in use within 2 s\n", self.late));
+        }
+        for failure in &self.failures {
+            text.push_str(&format!("  {failure}\n"));
+        }
+        text
     }
 }

@@ -11,7 +11,7 @@ use crate::{
             SdsApi, Stats,
             binary::Binary,
             bootstrap::{CLUSTER, LISTENER},
-            certificates::{self, SerialHex},
+            certificates,
         },
         load::{Load, Pace},
         mesh::{self, BySide, Mesh, Plan, Side},
@@ -73,7 +73,7 @@ impl Lab {
         let binaries = tempfile::tempdir_in(build).unwrap();
         let plan = Plan {
             binary,
-            launcher: None,
+            leash: None,
             directory: run.path().to_owned(),
             binaries: std::fs::canonicalize(binaries.path()).unwrap(),
             sds_sockets: BySide::each(|_| run.path().join("agent.sock")),
@@ -233,17 +233,16 @@ impl LoadedMesh {
 
 /// Waits until one Envoy uses `svid`; how long that took.
 pub async fn uses(mesh: &Mesh, side: Side, id: &SpiffeId, svid: &X509Svid) -> Duration {
-    let serial = SerialHex::from_bytes(svid.chain()[0].serial().bytes());
+    let serial = svid.chain()[0].serial();
     let started = Instant::now();
     loop {
         let in_use = certificates::in_use(mesh.envoys.of(side).admin(), id).await.unwrap();
-        if in_use.contains(&serial) {
+        if in_use.contains(serial) {
             return started.elapsed();
         }
         assert!(
             started.elapsed() < IN_USE,
-            "{side:?} does not use {} after {IN_USE:?} but {in_use:?}; see {}",
-            serial.as_str(),
+            "{side:?} does not use {serial} after {IN_USE:?} but {in_use:?}; see {}",
             mesh.envoys.of(side).log().display(),
         );
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod binary;
 pub mod bootstrap;
 pub mod certificates;
+pub mod leash;
 pub mod process;
 pub mod stats;
 

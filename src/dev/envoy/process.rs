@@ -1,6 +1,6 @@
 //! An Envoy as a child process: started with a configuration, waited for, ended.
 
-use super::{Admin, Sidecar};
+use super::{Admin, Sidecar, leash::Leash};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs, io,
@@ -78,20 +78,10 @@ pub enum EnvoyError {
 pub struct Program<'a> {
     /// The Envoy binary under the path that attestation sees.
     pub binary: &'a Path,
-    /// What starts it, if not this process directly: given the binary and its arguments, it becomes
-    /// the binary.
-    pub launcher: Option<&'a Launcher>,
+    /// What keeps it from outliving this process.
+    pub leash: Option<&'a Leash>,
     /// Where its configuration and log go.
     pub directory: &'a Path,
-}
-
-/// A command that replaces itself by the one that follows it.
-#[derive(Clone, Debug)]
-pub struct Launcher {
-    /// The program.
-    pub program: PathBuf,
-    /// What comes before the command.
-    pub arguments: Vec<String>,
 }
 
 /// Envoy looks at its sockets every few milliseconds while it starts; so do we.
@@ -112,12 +102,8 @@ impl Envoy {
             .map_err(|source| EnvoyError::Write { path: config.clone(), source })?;
         // A socket file of an earlier run would keep Envoy from binding.
         drop(fs::remove_file(&sidecar.admin_socket));
-        let mut command = match program.launcher {
-            Some(launcher) => {
-                let mut command = Command::new(&launcher.program);
-                command.args(&launcher.arguments).arg(program.binary);
-                command
-            }
+        let mut command = match program.leash {
+            Some(leash) => Command::from(leash.command(program.binary)),
             None => Command::new(program.binary),
         };
         command

@@ -10,7 +10,7 @@ FOR          ?= 30s
 ROTATE_EVERY ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint fmt bench compare setup-demo setup-test
+.PHONY: help demo test test-fast lint fmt bench setup-demo setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +37,6 @@ fmt: ## format everything
 
 bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 	cargo bench --locked --benches
-
-compare: ## the same load on SPIRE and on finial: make compare SPIRE=<folder with its two binaries>
-	@test -x "$(SPIRE)/spire-server" -a -x "$(SPIRE)/spire-agent" || \
-	  { echo 'compare: set SPIRE to a folder with spire-server and spire-agent' >&2; exit 2; }
-	cargo bench --locked --bench compare -- --spire "$(SPIRE)"
 
 setup-demo setup-test: setup-%:
 	@scripts/setup.sh $*

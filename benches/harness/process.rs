@@ -35,7 +35,7 @@ pub(crate) struct Wakeups {
 }
 
 /// finial, as it was built for these benches.
-const FINIAL: &str = "/tmp/scratch/finial_run";
+const FINIAL: &str = env!("CARGO_BIN_EXE_finial");
 
 impl Process {
     /// Starts finial under the name `called` (`spire-server` or `spire-agent`); what it prints goes to

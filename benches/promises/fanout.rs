@@ -10,7 +10,10 @@ use crate::{
         server::TRUST_DOMAIN,
     },
     limits::socket,
-    load::{fleet::Fleet, stats::{median, percentile}},
+    load::{
+        fleet::Fleet,
+        stats::{median, percentile},
+    },
 };
 use anyhow::ensure;
 use finial::{runtime::Clock, spiffe::TrustDomain, testing::ca::TestCa};
@@ -54,7 +57,8 @@ async fn fanout(streams: usize) -> anyhow::Result<Row> {
             limits.push(micros(limit));
             last.push(fleet.tally().look(|seen| percentile(&seen.pushed_after, 100.0)));
         }
-        let (pushes, others) = fleet.tally().look(|seen| (seen.pushes(ROOTCA), seen.pushes(DEFAULT)));
+        let (pushes, others) =
+            fleet.tally().look(|seen| (seen.pushes(ROOTCA), seen.pushes(DEFAULT)));
         ensure!(others == 0, "{others} pushes of what did not change");
         ensure!(pushes == u64::try_from(streams)?, "{pushes} pushes to {streams} streams");
     }

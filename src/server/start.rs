@@ -128,8 +128,7 @@ impl Server {
         let (for_agents, for_local) = parts.gatehouses();
         let trust_domain = &config.trust_domain;
         let authorized = Authorized::new(parts.store.clone(), trust_domain, parts.clock.clone());
-        let registration =
-            Registration::new(parts.store.clone(), authorized, trust_domain.clone());
+        let registration = Registration::new(parts.store.clone(), authorized, trust_domain.clone());
         let running = RunningServer {
             local_addr: agents.local_addr,
             socket_path: config.socket_path.clone(),

@@ -107,9 +107,9 @@ impl Programs {
         Ok(spiffe_id)
     }
 
-    /// Ends both, the agent first.
+    /// Ends both, the agent first, and leaves no SVID of theirs in memory.
     pub(super) async fn stop(self) {
-        self.agent.shutdown().await;
+        self.agent.retire().await;
         self.server.shutdown().await;
     }
 }

@@ -21,3 +21,4 @@ pub mod workload;
 mod digest;
 
 pub use observer::{Observer, ServedIdentity};
+pub use upstream::Upstream;

@@ -63,7 +63,6 @@ pub struct RunningAgent {
     observer: Observer,
     readiness: Readiness,
     shutdown: Shutdown,
-    handover: Option<Handover>,
     thread: JoinHandle<()>,
     ended: oneshot::Receiver<usize>,
 }
@@ -131,7 +130,6 @@ impl Agent {
         shutdown: Shutdown,
     ) -> Result<RunningAgent, StartError> {
         let (socket_path, shutdown) = (config.socket_path.clone(), shutdown.child());
-        let inheritance = handover.clone();
         let (tell_started, started) = oneshot::channel();
         let (tell_ended, ended) = oneshot::channel();
         let plan = Plan { config, upstream, handover, clock, shutdown: shutdown.clone() };
@@ -145,8 +143,7 @@ impl Agent {
             .spawn(body)
             .map_err(StartError::Runtime)?;
         let Started { observer, readiness } = started.await.map_err(|_| StartError::Ended)??;
-        let handover = inheritance;
-        Ok(RunningAgent { socket_path, observer, readiness, shutdown, handover, thread, ended })
+        Ok(RunningAgent { socket_path, observer, readiness, shutdown, thread, ended })
     }
 }
 
@@ -167,16 +164,6 @@ impl RunningAgent {
     pub async fn shutdown(self) {
         self.shutdown.request();
         self.ended().await;
-    }
-
-    /// As [`RunningAgent::shutdown`], for an agent that has no successor: removes what the next process
-    /// would have found in memory.
-    pub async fn retire(mut self) {
-        let handover = self.handover.take();
-        self.shutdown().await;
-        if let Some(Err(error)) = handover.map(|handover| handover.wipe()) {
-            tracing::warn!(%error, "the workloads' SVIDs cannot be removed from memory");
-        }
     }
 
     /// Waits for the end, which somebody else asked for.

@@ -55,6 +55,12 @@ impl Directory {
         &self.path
     }
 
+    /// Whether it is gone at the end.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        self.is_temporary
+    }
+
     /// Where the Envoys keep their configurations, logs and admin sockets.
     #[must_use]
     pub fn envoys(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     agent::{
+        Upstream,
         config::{
             self, AgentConfig, Bootstrap, BundleFormat, Executable, JoinToken, Sds, ServerAddress,
             WorkloadAttestor,
@@ -28,12 +29,17 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
+use tokio::time::timeout;
 
 /// The trust domain of every `finial dev`.
 const TRUST_DOMAIN: &str = "example.org";
 /// What entries hang on: the node, whichever agent it has.
 const NODE: &str = "/dev/node";
+
+/// Until the agent has attested and has an SVID; it takes a fraction of a second.
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Both programs, running.
 pub(super) struct Programs {
@@ -62,6 +68,9 @@ pub enum ProgramError {
     /// The server's API.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The agent does not get what was registered.
+    #[error("the agent has no SVID for {0} after {SERVED_WITHIN:?}")]
+    NotServed(SpiffeId),
     /// The server has no bundle.
     #[error("the server of {0} has started without a trust bundle")]
     NoBundle(TrustDomain),
@@ -107,9 +116,27 @@ impl Programs {
         Ok(spiffe_id)
     }
 
-    /// Ends both, the agent first, and leaves no SVID of theirs in memory.
+    /// Waits until the agent has an SVID for `id`. Dropping it is safe.
+    pub(super) async fn served(&self, id: &SpiffeId) -> Result<(), ProgramError> {
+        let observer = self.agent.observer();
+        let mut changes = observer.changes();
+        let has_it = async {
+            while !observer.identities().iter().any(|identity| identity.spiffe_id == *id) {
+                if changes.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        match timeout(SERVED_WITHIN, has_it).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(ProgramError::NotServed(id.clone())),
+        }
+    }
+
+    /// Ends both, the agent first.
     pub(super) async fn stop(self) {
-        self.agent.retire().await;
+        self.agent.shutdown().await;
         self.server.shutdown().await;
     }
 }
@@ -131,7 +158,15 @@ async fn join(
     let api = ServerApi::connect(&directory.server_socket()).await?;
     let token = api.join_token(node).await?;
     let config = agent(directory, trust_domain, server.local_addr, token, options);
-    Ok((Agent::start(config, clock.clone(), Shutdown::new()).await?, api))
+    let shutdown = Shutdown::new();
+    let agent = if directory.is_temporary() {
+        // No other process will come after this one: nothing is left for it.
+        let upstream = Upstream::server(&config.server, clock.clone());
+        Agent::start_with(config, upstream, None, clock.clone(), shutdown).await?
+    } else {
+        Agent::start(config, clock.clone(), shutdown).await?
+    };
+    Ok((agent, api))
 }
 
 fn server(directory: &Directory, trust_domain: &TrustDomain, options: &Options) -> ServerConfig {

@@ -65,6 +65,12 @@ impl Play<'_> {
     async fn alone(&self, screen: &mut Screen, shutdown: &Shutdown) -> Result<(), DevError> {
         let uid = rustix::process::geteuid().as_raw();
         let id = self.programs.register("/dev/user", &format!("unix:uid:{uid}")).await?;
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => return Ok(()),
+            // The command that is shown works from the first moment on.
+            served = self.programs.served(&id) => served?,
+        }
         let finial = self.surroundings.program.display();
         let (agent, server) = (self.directory.agent_socket(), self.directory.server_socket());
         let text = format!(

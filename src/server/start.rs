@@ -5,19 +5,16 @@
 //! get [`FINISH_WITHIN`] to end, then the store closes.
 
 use super::{
-    authorized::Authorized,
     ca::{self, Ca, CaError, CaState, KeyStore, keystore::KeyStoreError},
     config::{DataStore, KeyManager, ServerConfig},
     identity::{Identity, IdentityError},
     listen::{AgentListener, ListenError, PrivateListener, make_dir},
     pages::{CaReadiness, HttpListeners},
     parts::Parts,
-    registration::{Registration, RegistrationError},
-    store::{NewEntry, Store, StoreConfig, StoreError, TokenError},
+    store::{Store, StoreConfig, StoreError},
 };
 use crate::{
     runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
-    spiffe::EntrySpec,
     telemetry::http,
     transport::mtls::MtlsError,
     x509::name::{AttributeKind, Name},
@@ -48,8 +45,6 @@ pub struct RunningServer {
     shutdown: Shutdown,
     tasks: TaskSet,
     store: Store,
-    registration: Registration,
-    clock: Clock,
     ca: Ca,
 }
 
@@ -126,9 +121,6 @@ impl Server {
         let Listeners { agents, private, http } = Listeners::bind(config, &parts).await?;
         let tls = parts.tls(identity.svid())?;
         let (for_agents, for_local) = parts.gatehouses();
-        let trust_domain = &config.trust_domain;
-        let authorized = Authorized::new(parts.store.clone(), trust_domain, parts.clock.clone());
-        let registration = Registration::new(parts.store.clone(), authorized, trust_domain.clone());
         let running = RunningServer {
             local_addr: agents.local_addr,
             socket_path: config.socket_path.clone(),
@@ -138,8 +130,6 @@ impl Server {
             shutdown: parts.shutdown,
             tasks: TaskSet::new(),
             store: parts.store,
-            registration,
-            clock: parts.clock,
             ca: parts.ca,
         };
         let (tasks, shutdown) = (&running.tasks, &running.shutdown);
@@ -181,26 +171,6 @@ impl RunningServer {
         }
         self.store.shutdown().await;
         tracing::info!("server ended");
-    }
-
-    /// A join token that an agent can use within the next ten minutes.
-    ///
-    /// # Errors
-    /// When it is not stored.
-    pub async fn join_token(&self) -> Result<String, TokenError> {
-        let token = uuid::Uuid::new_v4().to_string();
-        let expires_at = self.clock.unix_now() + 600;
-        self.store.create_join_token(token.clone(), expires_at, None).await?;
-        Ok(token)
-    }
-
-    /// Registers an entry, unless a similar one is there already.
-    ///
-    /// # Errors
-    /// When it breaks a rule, or is not stored.
-    pub async fn register(&self, spec: EntrySpec) -> Result<(), RegistrationError> {
-        let entry = NewEntry { id: None, spec };
-        self.registration.create(vec![entry]).await.into_iter().try_for_each(|made| made.map(drop))
     }
 
     /// The authorities, as they change.

@@ -46,7 +46,7 @@ pub struct AgentConfig {
     pub health_checks: Option<HealthChecks>,
     /// The listener for metrics.
     pub prometheus: Option<Prometheus>,
-    /// What to do when another agent serves the socket. No file sets it.
+    /// What to do when another agent serves the sockets. No file sets it; `agent run -replace` does.
     pub takeover: Takeover,
     /// The oldest an SVID may grow before it is renewed, below its own schedule. No file sets it; `finial dev` does.
     pub renew_every: Option<Duration>,

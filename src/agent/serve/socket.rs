@@ -20,9 +20,12 @@ const SOCKET_MODE: u32 = 0o777;
 /// Why there is no workload socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
+    /// A live agent has the name, and it was not said that this one replaces it.
+    #[error("the socket is served already; `agent run -replace` takes it over")]
+    InUse(#[source] uds::BindError),
     /// The name could not be had.
-    #[error("cannot serve the workload socket")]
-    Bind(#[from] uds::BindError),
+    #[error("cannot serve the socket")]
+    Bind(#[source] uds::BindError),
     /// The accept loop did not start.
     #[error("cannot accept connections on the workload socket")]
     Accept(#[from] AcceptError),
@@ -32,6 +35,15 @@ pub enum SocketError {
     /// The descriptors of our own services do not fit together.
     #[error("cannot set up gRPC reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl From<uds::BindError> for SocketError {
+    fn from(error: uds::BindError) -> Self {
+        match error {
+            uds::BindError::InUse { .. } => Self::InUse(error),
+            other => Self::Bind(other),
+        }
+    }
 }
 
 /// The served socket's switch: whether its health service says SERVING.

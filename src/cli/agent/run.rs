@@ -6,19 +6,31 @@ use crate::{
     cli::{Failure, command::Command, flags::FlagSet, rpc, running::until_terminated},
     runtime::Clock,
     telemetry::Logging,
+    transport::Takeover,
 };
 
 /// Runs the agent until SIGTERM.
 #[derive(Debug, Default)]
-pub(super) struct Run(Settings);
+pub(super) struct Run {
+    settings: Settings,
+    replace: bool,
+}
 
 impl Command for Run {
     fn flags<'a>(&'a mut self, flags: &mut FlagSet<'a>) {
-        self.0.flags(flags);
+        self.settings.flags(flags);
+        flags.add(
+            "replace",
+            &mut self.replace,
+            "Take the sockets over from an agent that still serves them, as an upgrade does",
+        );
     }
 
     fn run(self: Box<Self>) -> Result<(), Failure> {
-        let loaded = self.0.load()?;
+        let mut loaded = self.settings.load()?;
+        if self.replace {
+            loaded.config.takeover = Takeover::Replace;
+        }
         // Lives until the end: dropped, it writes the last lines.
         let _logging = Logging::start(&loaded.config.log, Clock::system())?;
         for warning in &loaded.warnings {

@@ -93,7 +93,8 @@ impl AgentService {
             error.status()
         })?;
         let serial = attested.chain.first().map(|leaf| leaf.serial().to_string());
-        tracing::info!(agent = %attested.id, ?serial, "agent attested");
+        let serial = serial.as_deref();
+        tracing::info!(agent = %attested.id, serial, "agent attested");
         let svid = Some(wire::svid::to_wire(&attested.id, &attested.chain, ""));
         Ok(attest_agent_response::Result { svid, reattestable: false })
     }

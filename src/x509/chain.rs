@@ -3,7 +3,10 @@
 use super::Certificate;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, anchor_from_trusted_cert,
+};
 
 /// Authorities prepared for verification; build once per bundle, use for every leaf.
 #[derive(Clone, Debug, Default)]
@@ -71,11 +74,33 @@ impl TrustAnchors {
         let at =
             UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
         let leaf = EndEntityCert::try_from(leaf).map_err(ChainError::Invalid)?;
-        for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
-            leaf.verify_for_usage(ALGORITHMS, &self.0, intermediates, at, usage, None, None)
-                .map_err(ChainError::Invalid)?;
-        }
+        leaf.verify_for_usage(ALGORITHMS, &self.0, intermediates, at, BothSides, None, None)
+            .map_err(ChainError::Invalid)?;
         Ok(())
+    }
+}
+
+/// A peer that acts as a client and as a server, asked of each certificate in one pass: webpki's own
+/// [`KeyUsage`] asks for one of the two, and to ask twice is to check every signature twice.
+struct BothSides;
+
+impl ExtendedKeyUsageValidator for BothSides {
+    /// As RFC 5280 §4.2.1.12 has it: without the extension every use is allowed, with it what it names.
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let present: Vec<_> =
+            purposes.map(|id| id.map(|id| id.to_decoded_oid())).collect::<Result<_, _>>()?;
+        let lacks = |wanted: &[usize]| !present.is_empty() && !present.iter().any(|id| id == wanted);
+        let required = if lacks(KeyUsage::SERVER_AUTH_REPR) {
+            KeyUsage::server_auth()
+        } else if lacks(KeyUsage::CLIENT_AUTH_REPR) {
+            KeyUsage::client_auth()
+        } else {
+            return Ok(());
+        };
+        Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+            required,
+            present,
+        }))
     }
 }
 

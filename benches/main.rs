@@ -16,6 +16,7 @@ mod promises;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use harness::{
+    crowd::Member,
     machine::{self, Core, Steal},
     row::{Row, heading},
 };
@@ -41,6 +42,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Tool {
     Load(Load),
+    #[command(hide = true)]
+    Member(Member),
 }
 
 /// A promise, in the order in which they are measured.
@@ -76,6 +79,9 @@ impl Promise {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(Tool::Member(member)) = arguments.command {
+        return member.run().map(|()| ExitCode::SUCCESS);
+    }
     machine::raise_file_limit()?;
     machine::bind_to(Core::Load);
     // One thread, so that the load stays on its core.
@@ -83,6 +89,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_right = runtime.block_on(async {
         match arguments.command {
             Some(Tool::Load(load)) => load.run().await,
+            // Ran above, before any thread.
+            Some(Tool::Member(_)) => Ok(true),
             None => Ok(measure(arguments.promises, arguments.output).await),
         }
     })?;

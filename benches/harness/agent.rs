@@ -24,22 +24,35 @@ pub(crate) struct Agent {
     _folder: TempDir,
 }
 
+/// What an agent tells workloads apart by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkloadsBy {
+    /// Their user and groups.
+    User,
+    /// The program that they run, too.
+    Program,
+}
+
 impl Agent {
     /// Starts an agent of the server on `port` and waits until its socket answers.
-    pub(crate) async fn join(port: u16, invitation: &Invitation) -> anyhow::Result<Self> {
-        Self::start(port, &invitation.token).await
+    pub(crate) async fn join(
+        port: u16,
+        invitation: &Invitation,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
+        Self::start(port, &invitation.token, by).await
     }
 
     /// Starts an agent whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        Self::start(free_port()?, "a-token-that-nobody-asks-for").await
+        Self::start(free_port()?, "a-token-that-nobody-asks-for", WorkloadsBy::User).await
     }
 
-    async fn start(port: u16, token: &str) -> anyhow::Result<Self> {
+    async fn start(port: u16, token: &str, by: WorkloadsBy) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
-        fs::write(&config, configuration(port, &socket, folder.path(), token))?;
+        fs::write(&config, configuration(port, &socket, folder.path(), token, by))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
         let mut process = Process::start("spire-agent", &args, &folder.path().join("agent.log"))?;
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -52,7 +65,11 @@ impl Agent {
     }
 }
 
-fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
+fn configuration(port: u16, socket: &Path, data: &Path, token: &str, by: WorkloadsBy) -> String {
+    let unix = match by {
+        WorkloadsBy::User => "",
+        WorkloadsBy::Program => "discover_workload_path = true",
+    };
     format!(
         r#"agent {{
     server_address = "127.0.0.1"
@@ -77,7 +94,7 @@ plugins {{
         plugin_data {{}}
     }}
     WorkloadAttestor "unix" {{
-        plugin_data {{}}
+        plugin_data {{ {unix} }}
     }}
 }}
 "#,

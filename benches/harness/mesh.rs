@@ -2,7 +2,7 @@
 
 use super::{
     admin::Admin,
-    agent::Agent,
+    agent::{Agent, WorkloadsBy},
     host::Host,
     server::{Server, TRUST_DOMAIN},
 };
@@ -40,9 +40,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 impl Mesh {
     /// Starts both as processes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_by(WorkloadsBy::User).await
+    }
+
+    /// The same, with an agent that tells workloads apart `by` something else.
+    pub(crate) async fn start_by(by: WorkloadsBy) -> anyhow::Result<Self> {
         let server = Server::start().await?;
         let port = server.port;
-        Self::join(server, port).await
+        Self::join(server, port, by).await
     }
 }
 
@@ -51,14 +56,14 @@ impl Mesh<Host> {
     pub(crate) async fn with_own_server() -> anyhow::Result<Self> {
         let host = Host::start().await?;
         let port = host.server.local_addr.port();
-        Self::join(host, port).await
+        Self::join(host, port, WorkloadsBy::User).await
     }
 }
 
 impl<S: Administered> Mesh<S> {
-    async fn join(server: S, port: u16) -> anyhow::Result<Self> {
+    async fn join(server: S, port: u16, by: WorkloadsBy) -> anyhow::Result<Self> {
         let invitation = server.admin().invite().await?;
-        let agent = Agent::join(port, &invitation).await?;
+        let agent = Agent::join(port, &invitation, by).await?;
         Ok(Self { server, agent, parent: invitation.agent })
     }
 

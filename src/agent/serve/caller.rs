@@ -16,6 +16,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -185,6 +186,25 @@ impl Caller {
             name = %name.escape_default(),
             ?selectors,
             "no registration entry gives this workload that identity yet; its stream waits for one"
+        );
+    }
+
+    /// Tells once that a response for `names` was refused for `reason`: whoever refuses in a loop is one
+    /// fact, and the metrics count.
+    pub(super) fn explain_refusal(&self, names: &[String], reason: &str) {
+        let mut refusal = DefaultHasher::new();
+        (names, reason).hash(&mut refusal);
+        if !self.first_mention(&format!("refusal {:016x}", refusal.finish()).into()) {
+            return;
+        }
+        // A request may hold a thousand names and a reason of a megabyte.
+        let names: Vec<_> = names.iter().take(8).collect();
+        let reason: String = reason.chars().take(1024).collect();
+        tracing::error!(
+            pid = self.pid(),
+            ?names,
+            reason = %reason.escape_debug(),
+            "envoy refused a secret and keeps its last one; it is not sent again until it changes"
         );
     }
 

@@ -88,6 +88,14 @@ impl Machine {
         }
     }
 
+    /// Whether a name that was asked for may still be answered.
+    const fn is_waiting(&self) -> bool {
+        match self {
+            Self::Sotw(stream, _) => stream.is_waiting(),
+            Self::Delta(stream, _) => stream.is_waiting(),
+        }
+    }
+
     fn has_sent_anything(&self) -> bool {
         match self {
             Self::Sotw(stream, _) => stream.has_sent_anything(),
@@ -123,18 +131,21 @@ async fn converse(
     let mut subscription = caller.subscribe_patiently().await?;
     let selectors = subscription.selectors().clone();
     let mut view = subscription.current();
+    let mut client = Client::Asking;
     loop {
         // A push rests here until the client reads; meanwhile newer views replace each other.
         if let Some(frame) = machine.respond(&view, &selectors)? {
             account.pushing(&frame, &view, machine.has_sent_anything());
             outbox.send(frame).await;
         }
+        // A client that asks once and says so, as grpcurl does, still gets what it waits for.
+        if client == Client::Done && !machine.is_waiting() {
+            return Ok(());
+        }
         tokio::select! {
             biased;
-            client = machine.next_request() => {
-                if client? == Client::Done {
-                    return Ok(());
-                }
+            said = machine.next_request(), if client == Client::Asking => {
+                client = said?;
                 view = subscription.current();
             }
             changed = subscription.changed() => {

@@ -30,6 +30,7 @@ mod peers;
 mod sds_bad_input;
 mod sds_stream;
 mod server;
+mod specification;
 mod store;
 mod uds;
 mod workload_api;

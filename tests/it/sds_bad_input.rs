@@ -65,11 +65,16 @@ fn ended(error: &CallError) -> (Code, String) {
 async fn another_type_is_refused_by_name_and_none_is_ours() {
     let mut scene = Scene::new().await;
     let client = scene.client().await;
-    for other in ["type.googleapis.com/envoy.config.cluster.v3.Cluster", "\u{1b}[2J", "Secret"] {
+    let answer_to = async |type_url: &str| {
         let mut stream = client.silent_stream().await.unwrap();
-        let request = request_of(&stream, other);
+        let request = request_of(&stream, type_url);
         stream.send(&request).unwrap();
-        let (code, message) = ended(&stream.next().await.unwrap_err());
+        ended(&stream.next().await.unwrap_err())
+    };
+    let (code, message) = answer_to(&"\u{e9}".repeat(100_000)).await;
+    assert_eq!((code, message.len()), (Code::InvalidArgument, 2_048), "fits into headers");
+    for other in ["type.googleapis.com/envoy.config.cluster.v3.Cluster", "\u{1b}[2J", "Secret"] {
+        let (code, message) = answer_to(other).await;
         assert_eq!(code, Code::InvalidArgument);
         assert!(message.contains(SECRET_TYPE) && !message.contains('\u{1b}'), "{message}");
     }
@@ -131,6 +136,27 @@ async fn a_refusal_in_a_loop_is_answered_with_nothing_and_told_once() {
     assert_eq!((next.version.as_str(), next.names()), ("2", vec!["ROOTCA"]), "nothing before it");
     scene.is_undisturbed().await;
     assert_eq!(events.count("envoy refused a secret"), 1);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted_and_told_once_with_its_caller() {
+    let scene = Scene::new().await;
+    let mut registry = Registry::default();
+    scene.agent.metrics.register(&mut registry);
+    let events = Events::collect();
+    let client = scene.client().await;
+    for _again in 0..100 {
+        let mut stream = client.silent_stream().await.unwrap();
+        let request = request_of(&stream, "another");
+        stream.send(&request).unwrap();
+        stream.next().await.unwrap_err();
+        client.fetch(&["not-mine"]).await.unwrap_err();
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    assert!(text.contains("\nrequests_refused_total 200\n"), "{text}");
+    assert_eq!(events.count("SDS request refused"), 2);
+    assert_eq!(events.count(&format!("SDS request refused pid={} ", std::process::id())), 2);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 use prost::Message;
 use std::sync::Arc;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The body of a StreamSecrets call.
 pub(super) fn stream_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
@@ -42,7 +42,11 @@ pub(super) fn delta_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
 
 /// The body of a FetchSecrets call.
 pub(super) fn fetch_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
-    StreamBody::new(|outbox| fetch(caller, Requests::new(body), outbox))
+    StreamBody::new(|outbox| async move {
+        let result = fetch(&caller, Requests::new(body), outbox).await;
+        note_end(&caller, &result);
+        result
+    })
 }
 
 /// A stream's state machine with the requests that feed it.
@@ -115,10 +119,22 @@ async fn drive(machine: Machine, caller: Arc<Caller>, outbox: Outbox) -> Result<
         }
         result = converse(machine, &caller, &outbox, &account) => result,
     };
-    if let Err(status) = &result {
-        tracing::debug!(pid = caller.pid(), code = ?status.code(), reason = status.message(), "SDS stream ended");
-    }
+    note_end(&caller, &result);
     result
+}
+
+/// Counts and tells what the caller itself did wrong; anything else that ends a call is of no interest.
+fn note_end(caller: &Caller, result: &Result<(), Status>) {
+    use Code::{FailedPrecondition, Internal, InvalidArgument, ResourceExhausted, Unimplemented};
+    let Err(status) = result else { return };
+    let (code, reason) = (status.code(), status.message());
+    match code {
+        InvalidArgument | ResourceExhausted | FailedPrecondition | Internal | Unimplemented => {
+            caller.serving.metrics.refused();
+            caller.explain_end(code, reason);
+        }
+        _ => tracing::debug!(pid = caller.pid(), ?code, reason, "SDS call ended"),
+    }
 }
 
 async fn converse(
@@ -160,14 +176,14 @@ async fn converse(
 
 /// Answers a FetchSecrets call with what is there now.
 async fn fetch(
-    caller: Arc<Caller>,
+    caller: &Caller,
     mut requests: Requests<DiscoveryRequest>,
     outbox: Outbox,
 ) -> Result<(), Status> {
     let request = requests.next().await?.ok_or_else(|| Kind::Internal.status("no request"))?;
     sotw::check_type(&request.type_url)?;
     let serving = &caller.serving;
-    let account = Account::open(&caller);
+    let account = Account::open(caller);
     let mut subscription = caller.subscribe().await?;
     let view = subscription.current();
     let mut ledger = Ledger::new(serving.validation);

@@ -49,7 +49,8 @@ impl Agent {
     }
 
     async fn start(port: u16, token: &str, by: WorkloadsBy) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        // In memory, where the agent leaves its SVIDs for the next one: so they go with the folder.
+        let folder = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm")?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
         fs::write(&config, configuration(port, &socket, folder.path(), token, by))?;

@@ -29,7 +29,7 @@ pub(crate) struct Mesh<S = Server> {
 }
 
 /// A server that has an administrator.
-pub(crate) trait Administered {
+pub(crate) trait Administered: Sync {
     /// The administrator.
     fn admin(&self) -> &Admin;
 }

@@ -3,6 +3,7 @@
 use super::{
     admin::Invitation,
     process::Process,
+    product::Product,
     server::{TRUST_DOMAIN, free_port},
 };
 use anyhow::{Context, ensure};
@@ -26,22 +27,27 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts an agent of the server on `port` and waits until its socket answers.
-    pub(crate) async fn join(port: u16, invitation: &Invitation) -> anyhow::Result<Self> {
-        Self::start(port, &invitation.token).await
+    pub(crate) async fn join(
+        product: &Product,
+        port: u16,
+        invitation: &Invitation,
+    ) -> anyhow::Result<Self> {
+        Self::start(product, port, &invitation.token).await
     }
 
-    /// Starts an agent whose server nobody has ever reached, and waits until its socket answers.
+    /// Starts an agent of finial whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        Self::start(free_port()?, "a-token-that-nobody-asks-for").await
+        Self::start(&Product::Finial, free_port()?, "a-token-that-nobody-asks-for").await
     }
 
-    async fn start(port: u16, token: &str) -> anyhow::Result<Self> {
+    async fn start(product: &Product, port: u16, token: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
-        fs::write(&config, configuration(port, &socket, folder.path(), token))?;
+        fs::write(&config, configuration(product, port, &socket, folder.path(), token))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
-        let mut process = Process::start("spire-agent", &args, &folder.path().join("agent.log"))?;
+        let log = folder.path().join("agent.log");
+        let mut process = Process::start(product, "spire-agent", &args, &log)?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while settings_latency(&socket).await.is_err() {
             process.check_alive()?;
@@ -52,7 +58,7 @@ impl Agent {
     }
 }
 
-fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
+fn configuration(product: &Product, port: u16, socket: &Path, data: &Path, token: &str) -> String {
     format!(
         r#"agent {{
     server_address = "127.0.0.1"
@@ -64,10 +70,7 @@ fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
     insecure_bootstrap = true
     join_token = "{token}"
     x509_svid_cache_max_size = 10000
-    limits {{
-        connections = 20000
-        connections_per_process = 20000
-    }}
+    {limits}
 }}
 plugins {{
     KeyManager "memory" {{
@@ -83,5 +86,6 @@ plugins {{
 "#,
         socket.display(),
         data.display(),
+        limits = product.agent_limits(),
     )
 }

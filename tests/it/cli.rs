@@ -3,8 +3,8 @@
 mod answers;
 mod bad_input;
 mod fake_agent;
-mod programs;
-mod real_server;
-mod recorded;
+pub(crate) mod programs;
+pub(crate) mod real_server;
+pub(crate) mod recorded;
 mod running;
-mod transcript;
+pub(crate) mod transcript;

@@ -28,6 +28,7 @@ mod load_generator;
 mod peers;
 mod sds_stream;
 mod server;
+mod spire_interop;
 mod store;
 mod uds;
 mod workload_api;

@@ -1,0 +1,95 @@
+//! The agent of one make with the server of the other: attestation, entries, SVIDs, restarts.
+
+use super::field::{Field, Make, id};
+use crate::peers;
+use std::path::Path;
+
+#[tokio::test]
+async fn a_spire_agent_serves_what_finial_signs() {
+    let Some(spire) = peers::spire() else { return };
+    identities_follow_their_entries(&spire, Make::Finial, Make::Spire).await;
+}
+
+#[tokio::test]
+async fn an_agent_serves_what_a_spire_server_signs() {
+    let Some(spire) = peers::spire() else { return };
+    identities_follow_their_entries(&spire, Make::Spire, Make::Finial).await;
+}
+
+/// An entry that is there before the agent knows of it, another that comes later, a change and an end.
+async fn identities_follow_their_entries(spire: &Path, server: Make, agent: Make) {
+    let field = Field::start(spire, server, agent).await;
+    let listed = field.say(agent, "spire-server agent list").await;
+    assert!(listed.starts_with("Found 1 attested agent:\n"), "{listed}");
+    assert!(listed.contains("/spire/agent/join_token/"), "{listed}");
+
+    field.register(server, "w").await;
+    let first = field.svid("w").await;
+    let late = field.register(agent, "late").await;
+    field.svid("late").await;
+    assert_eq!(field.svid("w").await.chain(), first.chain(), "nothing changed for it");
+    let fetched = field.say(agent, "spire-agent api fetch x509").await;
+    assert!(fetched.starts_with("Received 2 svids after "), "{fetched}");
+
+    let uid = rustix::process::getuid().as_raw();
+    let update = format!(
+        "spire-server entry update -entryID {late} -parentID {} -spiffeID {} -selector unix:uid:{uid} \
+         -dns late.example.org",
+        id("node"),
+        id("later"),
+    );
+    field.say(server, &update).await;
+    field.svid("later").await;
+    field.say(agent, &format!("spire-server entry delete -entryID {late}")).await;
+    let fetch = "spire-agent api fetch x509";
+    field.until(agent, fetch, |said| said.starts_with("Received 1 svid after ")).await;
+}
+
+#[tokio::test]
+async fn a_spire_agent_comes_back_to_finial_by_what_it_has_stored() {
+    let Some(spire) = peers::spire() else { return };
+    restarts_are_survived(&spire, Make::Finial, Make::Spire).await;
+}
+
+#[tokio::test]
+async fn an_agent_comes_back_to_a_spire_server_by_what_it_has_stored() {
+    let Some(spire) = peers::spire() else { return };
+    restarts_are_survived(&spire, Make::Spire, Make::Finial).await;
+}
+
+/// Neither needs a new join token after both were killed, and an agent that runs on notices nothing.
+async fn restarts_are_survived(spire: &Path, server: Make, agent: Make) {
+    let mut field = Field::start(spire, server, agent).await;
+    field.register(server, "w").await;
+    field.svid("w").await;
+    field.kill_server().await;
+    field.start_server().await;
+    field.register(server, "after/server").await;
+    field.svid("after/server").await;
+    field.kill_agent().await;
+    field.start_agent(&[]).await;
+    field.register(server, "after/agent").await;
+    field.svid("after/agent").await;
+    field.svid("w").await;
+}
+
+#[tokio::test]
+async fn an_agent_replaces_what_a_spire_servers_tainted_authority_signed() {
+    let Some(spire) = peers::spire() else { return };
+    let field = Field::start(&spire, Make::Spire, Make::Finial).await;
+    let authority = async |command: &str| {
+        let command = format!("spire-server localauthority x509 {command}");
+        let said = field.say(Make::Spire, &command).await;
+        said.split("Authority ID: ").nth(1).unwrap().lines().next().unwrap().to_owned()
+    };
+    let old = authority("show").await;
+    field.register(Make::Finial, "w").await;
+    let first = field.svid("w").await;
+    let new = authority("prepare").await;
+    authority(&format!("activate -authorityID {new}")).await;
+    authority(&format!("taint -authorityID {old}")).await;
+    field.successor("w", &first).await;
+    authority(&format!("revoke -authorityID {old}")).await;
+    // By what the server still shows, which is the new one alone.
+    field.svid("w").await;
+}

@@ -4,3 +4,5 @@
 mod agents;
 mod commands;
 mod field;
+mod many;
+mod rotation;

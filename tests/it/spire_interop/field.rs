@@ -5,7 +5,7 @@ use finial::{
     runtime::Clock,
     spiffe::{SpiffeId, X509Svid},
     testing::{
-        sds::{SdsClient, SdsStream},
+        sds::{Answer, SdsClient, SdsStream},
         secret::{Authorities, verify_secret},
     },
     x509::pem,
@@ -57,8 +57,12 @@ impl Make {
 impl Field {
     /// Starts a server of one make, and waits until it is healthy.
     pub(crate) async fn server(spire: &Path, make: Make) -> Self {
+        Self::server_with(spire, make, "").await
+    }
+
+    async fn server_with(spire: &Path, make: Make, settings: &str) -> Self {
         let programs = Programs::with_spire(spire);
-        programs.write("server.conf", &server_configuration(free_port()));
+        programs.write("server.conf", &server_configuration(free_port(), settings));
         let mut field = Self { programs, server: None, agent: None, makes: (make, make) };
         field.start_server().await;
         field
@@ -67,7 +71,17 @@ impl Field {
     /// Starts a server of one make and an agent of another that joins it, and waits until both are
     /// healthy.
     pub(crate) async fn start(spire: &Path, server: Make, agent: Make) -> Self {
-        let mut field = Self::server(spire, server).await;
+        Self::start_with(spire, server, agent, "").await
+    }
+
+    /// The same with more settings of the server.
+    pub(crate) async fn start_with(
+        spire: &Path,
+        server: Make,
+        agent: Make,
+        settings: &str,
+    ) -> Self {
+        let mut field = Self::server_with(spire, server, settings).await;
         field.makes.1 = agent;
         let bundle = field.say(agent, "spire-server bundle show").await;
         field.programs.write("bundle.pem", &bundle);
@@ -114,10 +128,15 @@ impl Field {
 
     /// Registers `name` for whoever runs this test; the entry's id.
     pub(crate) async fn register(&self, make: Make, name: &str) -> String {
-        let uid = rustix::process::getuid().as_raw();
+        self.register_with(make, name, "").await
+    }
+
+    /// The same with more flags.
+    pub(crate) async fn register_with(&self, make: Make, name: &str, flags: &str) -> String {
         let create = format!(
-            "spire-server entry create -parentID {NODE} -spiffeID {} -selector unix:uid:{uid}",
-            id(name)
+            "spire-server entry create -parentID {NODE} -spiffeID {} -selector {} {flags}",
+            id(name),
+            selector()
         );
         let said = self.say(make, &create).await;
         let first = said.lines().next().unwrap();
@@ -154,7 +173,7 @@ impl Field {
     }
 
     /// A stream that has been answered, asking again where it is turned away.
-    async fn secret(&self, name: &str) -> (SdsStream, finial::testing::sds::Answer) {
+    pub(crate) async fn secret(&self, name: &str) -> (SdsStream, Answer) {
         let socket = self.programs.agent_socket();
         let asking = async {
             loop {
@@ -225,10 +244,15 @@ pub(crate) fn id(name: &str) -> SpiffeId {
     SpiffeId::parse(&format!("spiffe://example.org/{name}")).unwrap()
 }
 
-fn server_configuration(port: u16) -> String {
+/// What the process that runs this test has.
+pub(crate) fn selector() -> String {
+    format!("unix:uid:{}", rustix::process::getuid().as_raw())
+}
+
+fn server_configuration(port: u16, settings: &str) -> String {
     format!(
         "server {{\n bind_address = \"127.0.0.1\"\n bind_port = {port}\n socket_path = \"server.sock\"\n \
-         trust_domain = \"example.org\"\n data_dir = \"server\"\n}}\n\
+         trust_domain = \"example.org\"\n data_dir = \"server\"\n {settings}\n}}\n\
          plugins {{\n DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\"\n \
          connection_string = \"store.sqlite3\" }} }}\n \
          KeyManager \"disk\" {{ plugin_data {{ keys_path = \"keys.json\" }} }}\n \

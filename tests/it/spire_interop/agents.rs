@@ -71,3 +71,47 @@ async fn restarts_are_survived(spire: &Path, server: Make, agent: Make) {
     field.svid("after/agent").await;
     field.svid("w").await;
 }
+
+/// A node changes over, and back, without a token: each takes the other's SVID, key and bundle from the
+/// data directory.
+#[tokio::test]
+async fn either_agent_goes_on_from_what_the_other_has_stored() {
+    let Some(spire) = peers::spire() else { return };
+    let mut field = Field::start(&spire, Make::Spire, Make::Spire).await;
+    field.register(Make::Spire, "w").await;
+    field.svid("w").await;
+    for make in [Make::Finial, Make::Spire, Make::Finial] {
+        field.replace_agent(make).await;
+        field.svid("w").await;
+    }
+    let counted = field.say(Make::Spire, "spire-server agent count").await;
+    assert_eq!(counted, "1 attested agent\n");
+}
+
+#[tokio::test]
+async fn a_spire_agent_understands_that_finial_has_evicted_it() {
+    let Some(spire) = peers::spire() else { return };
+    let field = Field::start(&spire, Make::Finial, Make::Spire).await;
+    evict(&field, Make::Finial).await;
+    // Its words when the refusal carries the reason that SPIRE's own server gives.
+    field.logged("Agent needs to re-attest").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_a_spire_server_has_evicted_serves_what_it_has() {
+    let Some(spire) = peers::spire() else { return };
+    let field = Field::start(&spire, Make::Spire, Make::Finial).await;
+    field.register(Make::Spire, "w").await;
+    let svid = field.svid("w").await;
+    evict(&field, Make::Spire).await;
+    field.logged("reason=AgentNotAttested").await;
+    assert_eq!(field.svid("w").await.chain(), svid.chain());
+}
+
+async fn evict(field: &Field, make: Make) {
+    let listed = field.say(make, "spire-server agent list -output json").await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let path = listed["agents"][0]["id"]["path"].as_str().unwrap();
+    let command = format!("spire-server agent evict -spiffeID spiffe://example.org{path}");
+    assert_eq!(field.say(make, &command).await, "Agent evicted successfully\n");
+}

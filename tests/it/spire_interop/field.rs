@@ -108,6 +108,13 @@ impl Field {
         self.healthy(make, "spire-agent healthcheck").await;
     }
 
+    /// The agent of another make on what the last one has stored.
+    pub(crate) async fn replace_agent(&mut self, make: Make) {
+        self.kill_agent().await;
+        self.makes.1 = make;
+        self.start_agent(&[]).await;
+    }
+
     /// Ends the server as no program can prepare for.
     pub(crate) async fn kill_server(&mut self) {
         self.server.take().unwrap().kill().await.unwrap();
@@ -202,6 +209,15 @@ impl Field {
                 return;
             }
             assert!(Instant::now() < deadline, "{command}: {outcome:?}; {}", self.logs());
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the agent's log has these words.
+    pub(crate) async fn logged(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !fs::read_to_string(self.log("spire-agent")).unwrap().contains(words) {
+            assert!(Instant::now() < deadline, "no {words:?}; {}", self.logs());
             sleep(POLL).await;
         }
     }

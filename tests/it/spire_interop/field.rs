@@ -25,7 +25,7 @@ use tokio::{
 /// A spire-server reads its entries every 5 s and a spire-agent asks for them every 5 s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that another process does.
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// What the entries hang on.
 pub(crate) const NODE: &str = "spiffe://example.org/node";
 
@@ -157,8 +157,7 @@ impl Field {
         stream.ack(&answer).unwrap();
         let (_, roots) = self.secret("ROOTCA").await;
         let served = Authorities::of(roots.secret("ROOTCA").unwrap()).unwrap();
-        let shown = self.say(self.makes.0, "spire-server bundle show").await;
-        let shown = Authorities::Pooled(pem::read_certificates(shown.as_bytes()).unwrap());
+        let shown = self.authorities().await;
         let (secret, now) = (answer.secret(id(name).as_str()).unwrap(), Clock::system().now());
         let svid = verify_secret(secret, &served, now).unwrap();
         assert_eq!(verify_secret(secret, &shown, now).unwrap().id(), svid.id());
@@ -166,7 +165,13 @@ impl Field {
         svid
     }
 
-    /// The same, as soon as it is another one than `svid`.
+    /// The authorities that the server's own command prints.
+    pub(crate) async fn authorities(&self) -> Authorities {
+        let shown = self.say(self.makes.0, "spire-server bundle show").await;
+        Authorities::Pooled(pem::read_certificates(shown.as_bytes()).unwrap())
+    }
+
+    /// The SVID of `name`, as soon as it is another one than `svid`.
     pub(crate) async fn successor(&self, name: &str, svid: &X509Svid) -> X509Svid {
         let deadline = Instant::now() + PATIENCE;
         loop {

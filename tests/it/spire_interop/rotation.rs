@@ -1,6 +1,6 @@
 //! What is renewed and replaced between the agent of one make and the server of the other.
 
-use super::field::{Field, Make, PATIENCE};
+use super::field::{Field, Make, PATIENCE, POLL};
 use crate::peers;
 use finial::{
     runtime::Clock,
@@ -8,7 +8,7 @@ use finial::{
     x509::pem,
 };
 use std::path::Path;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn a_spire_agent_renews_itself_and_its_workloads_at_finial() {
@@ -41,6 +41,37 @@ async fn short_lives_are_renewed(spire: &Path, server: Make, agent: Make) {
 fn serial(listed: &str) -> String {
     let listed: serde_json::Value = serde_json::from_str(listed).unwrap();
     listed["agents"][0]["x509svid_serial_number"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_spire_agent_follows_the_authorities_of_finial() {
+    let Some(spire) = peers::spire() else { return };
+    authorities_are_followed(&spire, Make::Finial, Make::Spire).await;
+}
+
+#[tokio::test]
+async fn an_agent_follows_the_authorities_of_a_spire_server() {
+    let Some(spire) = peers::spire() else { return };
+    authorities_are_followed(&spire, Make::Spire, Make::Finial).await;
+}
+
+/// An authority that lives for a minute: whatever SVID is served until another one signs, what is served
+/// beside it verifies it.
+async fn authorities_are_followed(spire: &Path, server: Make, agent: Make) {
+    let lives = "ca_ttl = \"1m\"\n agent_ttl = \"20s\"\n default_x509_svid_ttl = \"20s\"";
+    let field = Field::start_with(spire, server, agent, lives).await;
+    field.register(server, "w").await;
+    let first = field.authorities().await;
+    let deadline = Instant::now() + PATIENCE * 2;
+    loop {
+        let svid = field.svid("w").await;
+        let first = first.bundle_for(svid.id()).unwrap();
+        if svid.verify(&first, Clock::system().now()).is_err() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the first authority signs for ever");
+        sleep(POLL).await;
+    }
 }
 
 #[tokio::test]
@@ -86,5 +117,6 @@ async fn an_agent_serves_the_federated_bundles_of_a_spire_server() {
             break;
         }
         assert!(Instant::now() < deadline, "no bundle of other.org: {authorities:?}");
+        sleep(POLL).await;
     }
 }

@@ -1,7 +1,8 @@
 //! `make bench`: each promise of SPECIFICATION.md that is a number, measured beside its raw limit.
 //!
 //! `cargo bench --bench promises` runs all of them; names after `--` run those alone; `-- load` drives
-//! any SDS socket. The exit code is 1 when a bound is broken or a run proves nothing.
+//! any SDS socket, `-- compare` (`make compare`) a real SPIRE and finial in turn. The exit code is 1 when
+//! a bound is broken or a run proves nothing.
 
 #![allow(
     clippy::print_stdout,
@@ -9,12 +10,14 @@
     reason = "a program whose purpose is what it prints"
 )]
 
+mod compare;
 mod harness;
 mod limits;
 mod load;
 mod promises;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use compare::command::Compare;
 use harness::{
     crowd::Member,
     machine::{self, Core, Steal},
@@ -42,6 +45,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Tool {
     Load(Load),
+    Compare(Compare),
     #[command(hide = true)]
     Member(Member),
 }
@@ -89,6 +93,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_right = runtime.block_on(async {
         match arguments.command {
             Some(Tool::Load(load)) => load.run().await,
+            Some(Tool::Compare(compare)) => compare.run().await,
             // Ran above, before any thread.
             Some(Tool::Member(_)) => Ok(true),
             None => Ok(measure(arguments.promises, arguments.output).await),

@@ -3,6 +3,7 @@
 use super::{
     admin::Invitation,
     process::Process,
+    product::Product,
     server::{TRUST_DOMAIN, free_port},
 };
 use anyhow::{Context, ensure};
@@ -36,26 +37,34 @@ pub(crate) enum WorkloadsBy {
 impl Agent {
     /// Starts an agent of the server on `port` and waits until its socket answers.
     pub(crate) async fn join(
+        product: &Product,
         port: u16,
         invitation: &Invitation,
         by: WorkloadsBy,
     ) -> anyhow::Result<Self> {
-        Self::start(port, &invitation.token, by).await
+        Self::start(product, port, &invitation.token, by).await
     }
 
-    /// Starts an agent whose server nobody has ever reached, and waits until its socket answers.
+    /// Starts an agent of finial whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        Self::start(free_port()?, "a-token-that-nobody-asks-for", WorkloadsBy::User).await
+        let (product, by) = (&Product::Finial, WorkloadsBy::User);
+        Self::start(product, free_port()?, "a-token-that-nobody-asks-for", by).await
     }
 
-    async fn start(port: u16, token: &str, by: WorkloadsBy) -> anyhow::Result<Self> {
+    async fn start(
+        product: &Product,
+        port: u16,
+        token: &str,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
         // In memory, where the agent leaves its SVIDs for the next one: so they go with the folder.
         let folder = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm")?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
-        fs::write(&config, configuration(port, &socket, folder.path(), token, by))?;
+        fs::write(&config, configuration(product, port, &socket, folder.path(), token, by))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
-        let mut process = Process::start("spire-agent", &args, &folder.path().join("agent.log"))?;
+        let log = folder.path().join("agent.log");
+        let mut process = Process::start(product, "spire-agent", &args, &log)?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while settings_latency(&socket).await.is_err() {
             process.check_alive()?;
@@ -66,7 +75,14 @@ impl Agent {
     }
 }
 
-fn configuration(port: u16, socket: &Path, data: &Path, token: &str, by: WorkloadsBy) -> String {
+fn configuration(
+    product: &Product,
+    port: u16,
+    socket: &Path,
+    data: &Path,
+    token: &str,
+    by: WorkloadsBy,
+) -> String {
     let unix = match by {
         WorkloadsBy::User => "",
         WorkloadsBy::Program => "discover_workload_path = true",
@@ -82,10 +98,7 @@ fn configuration(port: u16, socket: &Path, data: &Path, token: &str, by: Workloa
     insecure_bootstrap = true
     join_token = "{token}"
     x509_svid_cache_max_size = 10000
-    limits {{
-        connections = 20000
-        connections_per_process = 20000
-    }}
+    {limits}
 }}
 plugins {{
     KeyManager "memory" {{
@@ -101,5 +114,6 @@ plugins {{
 "#,
         socket.display(),
         data.display(),
+        limits = product.agent_limits(),
     )
 }

@@ -8,5 +8,6 @@ pub(crate) mod host;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod process;
+pub(crate) mod product;
 pub(crate) mod row;
 pub(crate) mod server;

@@ -24,6 +24,7 @@ mod hpack;
 mod occupant;
 mod patience;
 mod settings;
+mod slices;
 mod streams;
 
 pub use accept::{Accepted, Acceptor};

@@ -14,6 +14,7 @@ use crate::{
         patience::{Missing, Patience, Progress},
         peer::PeerCred,
         settings,
+        slices::Sliced,
         streams::{Adopted, StreamQueue, Streams},
     },
 };
@@ -97,6 +98,7 @@ where
     let Accepted { stream, peer, seat, greeting } = accepted;
     let progress = Progress::default();
     let io = Acceptable::new(greeting.already_sent_on(stream), progress.clone());
+    let io = Sliced::new(io);
     let service = Introduced {
         service: Arc::new(service),
         peer: Arc::clone(&peer),
@@ -126,8 +128,11 @@ enum Event {
     Shutdown,
 }
 
-type Http2<S> =
-    http2::Connection<TokioIo<Acceptable<Greeted<UnixStream>>>, Introduced<S>, StreamQueue<Event>>;
+type Http2<S> = http2::Connection<
+    TokioIo<Sliced<Acceptable<Greeted<UnixStream>>>>,
+    Introduced<S>,
+    StreamQueue<Event>,
+>;
 
 /// A connection and everything that is polled with it.
 struct Connection<S: Service<Request<Incoming>>>

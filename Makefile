@@ -9,8 +9,11 @@ export FINIAL_PYTHON    ?= $(CURDIR)/target/venv/bin/python
 FOR          ?= 30s
 ROTATE_EVERY ?= 1s
 
+# How often `make compare` starts both products afresh, two minutes each time.
+ROUNDS       ?= 2
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint fmt bench setup-demo setup-test
+.PHONY: help demo test test-fast lint fmt bench compare setup-demo setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +40,10 @@ fmt: ## format everything
 
 bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 	cargo bench --locked --benches
+
+compare: ## the same load on finial and on the SPIRE whose programs are in SPIRE_BIN_DIR
+	$(if $(SPIRE_BIN_DIR),,$(error set SPIRE_BIN_DIR to the folder with spire-server and spire-agent of the SPIRE to compare with))
+	cargo bench --locked --bench promises -- compare --rounds $(ROUNDS)
 
 setup-demo setup-test: setup-%:
 	@scripts/setup.sh $*

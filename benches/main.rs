@@ -1,7 +1,8 @@
 //! `make bench`: each promise of SPECIFICATION.md that is a number, measured beside its raw limit.
 //!
 //! `cargo bench --bench promises` runs all of them; names after `--` run those alone; `-- load` drives
-//! any SDS socket. The exit code is 1 when a bound is broken or a run proves nothing.
+//! any SDS socket, `-- compare` (`make compare`) a real SPIRE and finial in turn. The exit code is 1 when
+//! a bound is broken or a run proves nothing.
 
 #![allow(
     clippy::print_stdout,
@@ -9,13 +10,16 @@
     reason = "a program whose purpose is what it prints"
 )]
 
+mod compare;
 mod harness;
 mod limits;
 mod load;
 mod promises;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use compare::command::Compare;
 use harness::{
+    crowd::Member,
     machine::{self, Core, Steal},
     row::{Row, heading},
 };
@@ -41,6 +45,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Tool {
     Load(Load),
+    Compare(Compare),
+    #[command(hide = true)]
+    Member(Member),
 }
 
 /// A promise, in the order in which they are measured.
@@ -76,6 +83,9 @@ impl Promise {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(Tool::Member(member)) = arguments.command {
+        return member.run().map(|()| ExitCode::SUCCESS);
+    }
     machine::raise_file_limit()?;
     machine::bind_to(Core::Load);
     // One thread, so that the load stays on its core.
@@ -83,6 +93,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_right = runtime.block_on(async {
         match arguments.command {
             Some(Tool::Load(load)) => load.run().await,
+            Some(Tool::Compare(compare)) => compare.run().await,
+            // Ran above, before any thread.
+            Some(Tool::Member(_)) => Ok(true),
             None => Ok(measure(arguments.promises, arguments.output).await),
         }
     })?;

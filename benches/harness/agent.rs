@@ -3,6 +3,7 @@
 use super::{
     admin::Invitation,
     process::Process,
+    product::Product,
     server::{TRUST_DOMAIN, free_port},
 };
 use anyhow::{Context, ensure};
@@ -24,25 +25,46 @@ pub(crate) struct Agent {
     _folder: TempDir,
 }
 
+/// What an agent tells workloads apart by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkloadsBy {
+    /// Their user and groups.
+    User,
+    /// The program that they run, too.
+    Program,
+}
+
 impl Agent {
     /// Starts an agent of the server on `port` and waits until its socket answers.
-    pub(crate) async fn join(port: u16, invitation: &Invitation) -> anyhow::Result<Self> {
-        Self::start(port, &invitation.token).await
+    pub(crate) async fn join(
+        product: &Product,
+        port: u16,
+        invitation: &Invitation,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
+        Self::start(product, port, &invitation.token, by).await
     }
 
-    /// Starts an agent whose server nobody has ever reached, and waits until its socket answers.
+    /// Starts an agent of finial whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        Self::start(free_port()?, "a-token-that-nobody-asks-for").await
+        let (product, by) = (&Product::Finial, WorkloadsBy::User);
+        Self::start(product, free_port()?, "a-token-that-nobody-asks-for", by).await
     }
 
-    async fn start(port: u16, token: &str) -> anyhow::Result<Self> {
+    async fn start(
+        product: &Product,
+        port: u16,
+        token: &str,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
         // In memory, where the agent leaves its SVIDs for the next one: so they go with the folder.
         let folder = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm")?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
-        fs::write(&config, configuration(port, &socket, folder.path(), token))?;
+        fs::write(&config, configuration(product, port, &socket, folder.path(), token, by))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
-        let mut process = Process::start("spire-agent", &args, &folder.path().join("agent.log"))?;
+        let log = folder.path().join("agent.log");
+        let mut process = Process::start(product, "spire-agent", &args, &log)?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while settings_latency(&socket).await.is_err() {
             process.check_alive()?;
@@ -53,7 +75,18 @@ impl Agent {
     }
 }
 
-fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
+fn configuration(
+    product: &Product,
+    port: u16,
+    socket: &Path,
+    data: &Path,
+    token: &str,
+    by: WorkloadsBy,
+) -> String {
+    let unix = match by {
+        WorkloadsBy::User => "",
+        WorkloadsBy::Program => "discover_workload_path = true",
+    };
     format!(
         r#"agent {{
     server_address = "127.0.0.1"
@@ -65,10 +98,7 @@ fn configuration(port: u16, socket: &Path, data: &Path, token: &str) -> String {
     insecure_bootstrap = true
     join_token = "{token}"
     x509_svid_cache_max_size = 10000
-    limits {{
-        connections = 20000
-        connections_per_process = 20000
-    }}
+    {limits}
 }}
 plugins {{
     KeyManager "memory" {{
@@ -78,11 +108,12 @@ plugins {{
         plugin_data {{}}
     }}
     WorkloadAttestor "unix" {{
-        plugin_data {{}}
+        plugin_data {{ {unix} }}
     }}
 }}
 "#,
         socket.display(),
         data.display(),
+        limits = product.agent_limits(),
     )
 }

@@ -2,8 +2,9 @@
 
 use super::{
     admin::Admin,
-    agent::Agent,
+    agent::{Agent, WorkloadsBy},
     host::Host,
+    product::Product,
     server::{Server, TRUST_DOMAIN},
 };
 use crate::load::{
@@ -38,11 +39,16 @@ pub(crate) trait Administered: Sync {
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Mesh {
-    /// Starts both as processes.
+    /// Starts finial's, both as processes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let server = Server::start().await?;
+        Self::of(&Product::Finial, WorkloadsBy::User).await
+    }
+
+    /// Starts the product's, both as processes, with an agent that tells workloads apart `by` this.
+    pub(crate) async fn of(product: &Product, by: WorkloadsBy) -> anyhow::Result<Self> {
+        let server = Server::of(product).await?;
         let port = server.port;
-        Self::join(server, port).await
+        Self::join(product, server, port, by).await
     }
 }
 
@@ -51,14 +57,19 @@ impl Mesh<Host> {
     pub(crate) async fn with_own_server() -> anyhow::Result<Self> {
         let host = Host::start().await?;
         let port = host.server.local_addr.port();
-        Self::join(host, port).await
+        Self::join(&Product::Finial, host, port, WorkloadsBy::User).await
     }
 }
 
 impl<S: Administered> Mesh<S> {
-    async fn join(server: S, port: u16) -> anyhow::Result<Self> {
+    async fn join(
+        product: &Product,
+        server: S,
+        port: u16,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
         let invitation = server.admin().invite().await?;
-        let agent = Agent::join(port, &invitation).await?;
+        let agent = Agent::join(product, port, &invitation, by).await?;
         Ok(Self { server, agent, parent: invitation.agent })
     }
 

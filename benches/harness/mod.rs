@@ -3,9 +3,11 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod crowd;
 pub(crate) mod host;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod process;
+pub(crate) mod product;
 pub(crate) mod row;
 pub(crate) mod server;

@@ -1,12 +1,14 @@
 //! A program under test: started on the product's core, watched through /proc, ended with this value.
 
-use super::machine::{Core, on_core, process_cpu};
+use super::{
+    machine::{Core, on_core, process_cpu},
+    product::Product,
+};
 use anyhow::{Context, bail};
 use std::{
     fs::{self, File},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -34,24 +36,26 @@ pub(crate) struct Wakeups {
     pub(crate) timeslices: u64,
 }
 
-/// finial, as it was built for these benches.
-const FINIAL: &str = env!("CARGO_BIN_EXE_finial");
-
 impl Process {
-    /// Starts finial under the name `called` (`spire-server` or `spire-agent`); what it prints goes to
+    /// Starts the product's program `called` (`spire-server` or `spire-agent`); what it prints goes to
     /// `log`.
-    pub(crate) fn start(called: &str, args: &[&str], log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        product: &Product,
+        called: &str,
+        args: &[&str],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("log {}", log.display()))?;
         let child = on_core(Core::Product, || {
-            Command::new(FINIAL)
-                .arg0(called)
+            product
+                .command(called)
                 .args(args)
                 .stdin(Stdio::null())
                 .stdout(output.try_clone()?)
                 .stderr(output)
                 .spawn()
         });
-        let child = child.with_context(|| format!("cannot start {FINIAL} as {called}"))?;
+        let child = child.with_context(|| format!("cannot start {product}'s {called}"))?;
         Ok(Self { child, log: log.to_owned() })
     }
 

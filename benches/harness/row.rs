@@ -174,7 +174,7 @@ impl fmt::Display for Row {
 }
 
 /// Three digits are what these measurements are worth.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 1.0 => format!("{value:.3}"),

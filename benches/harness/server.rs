@@ -1,6 +1,6 @@
 //! A server under test.
 
-use super::{admin::Admin, process::Process};
+use super::{admin::Admin, process::Process, product::Product};
 use anyhow::{Context, ensure};
 use finial::transport::channel::connect_uds;
 use std::{
@@ -29,8 +29,13 @@ pub(crate) struct Server {
 pub(crate) const TRUST_DOMAIN: &str = "example.org";
 
 impl Server {
-    /// Starts a server and waits until its API answers.
+    /// Starts finial's server and waits until its API answers.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::of(&Product::Finial).await
+    }
+
+    /// Starts the product's server and waits until its API answers.
+    pub(crate) async fn of(product: &Product) -> anyhow::Result<Self> {
         let sockets = tempfile::tempdir()?;
         // Not in /tmp, which is memory on some machines: a durable write shall reach a disk.
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -40,7 +45,7 @@ impl Server {
         fs::write(&config, configuration(port, &socket, data.path()))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
         let log = sockets.path().join("server.log");
-        let mut process = Process::start("spire-server", &args, &log)?;
+        let mut process = Process::start(product, "spire-server", &args, &log)?;
         let admin = Admin::new(answering(&mut process, &socket).await?);
         Ok(Self { process, admin, port, _sockets: sockets, _data: data })
     }

@@ -16,9 +16,10 @@ pub(crate) fn percentile(samples: &[Duration], percent: f64) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// The middle sample; zero when there is none.
+/// The middle sample, or what lies between the two in the middle; zero when there is none.
 pub(crate) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    let middle = sorted.len().saturating_sub(1) / 2..=sorted.len() / 2;
+    sorted.get(middle).map_or(0.0, |pair| pair.iter().sum::<f64>() / pair.len() as f64)
 }

@@ -3,7 +3,7 @@
 use super::{Failure, chain::chain};
 use crate::{
     runtime::{
-        Shutdown,
+        Shutdown, files,
         shutdown::termination_signal,
         wishes::{Wish, Wishes},
     },
@@ -19,6 +19,19 @@ struct SignalError(#[source] io::Error);
 
 /// What is left of the 10 s in which SIGTERM must be obeyed, for work off the event loop.
 const POOL_WITHIN: Duration = Duration::from_millis(500);
+
+/// Allows this process as many open files as it may have, and says when `wanted` are more than that.
+pub(super) fn open_files(wanted: u64) {
+    match files::raise_limit() {
+        Ok(Some(allowed)) if allowed < wanted => tracing::warn!(
+            allowed,
+            wanted,
+            "the hard limit on open files is low: connections beyond it will be refused; raise LimitNOFILE"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
+    }
+}
 
 /// Starts a program, lets it serve, and asks it to end at SIGTERM or SIGINT; a second signal does not
 /// wait for the end. Why it does not start goes to the log, which is on by then.

@@ -38,7 +38,7 @@ pub enum Allowed {
     Local,
 }
 
-/// Every method and who may call it (server.md §1.3). What is not in here is denied.
+/// Every method and who may call it (server.md §1.3). What is not in here nobody can call.
 pub const METHODS: &[(&str, Allowed)] = &[
     ("/finial.agent.v1.Watch/Watch", Allowed::Agents),
     ("/grpc.health.v1.Health/Check", Allowed::Local),
@@ -102,7 +102,7 @@ pub enum Standing {
 /// Why a request is denied. The words go to the log; the caller learns the method and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// No rule allows the caller this method, or there is no such method.
+    /// No rule allows the caller this method.
     NotAllowed,
     /// The certificate has ended.
     Expired,
@@ -131,9 +131,15 @@ impl Authorizer {
     /// Decides whether `caller` may call `method`. Dropping it is safe.
     ///
     /// # Errors
-    /// PERMISSION_DENIED, with the reason when an agent is denied as an agent.
+    /// PERMISSION_DENIED, with the reason when an agent is denied as an agent. UNIMPLEMENTED, to
+    /// everybody, for a method that the table does not have: an operator whose command needs what is not
+    /// built would look in vain for a right that is missing.
     pub async fn authorize(&self, method: &str, caller: &Caller) -> Result<(), Status> {
-        match self.decide(method, caller) {
+        let Some(rule) = allowed(method) else {
+            tracing::debug!(method, ?caller, "unknown method");
+            return Err(unknown(method));
+        };
+        match self.decide(rule, caller) {
             Ok(Some(member)) => {
                 self.promote(member).await;
                 Ok(())
@@ -174,8 +180,7 @@ impl Authorizer {
     }
 
     /// The member whose renewed SVID is to be promoted, if the caller is allowed by being one.
-    fn decide<'a>(&self, method: &str, caller: &'a Caller) -> Result<Option<&'a Member>, Denial> {
-        let rule = allowed(method).ok_or(Denial::NotAllowed)?;
+    fn decide<'a>(&self, rule: Allowed, caller: &'a Caller) -> Result<Option<&'a Member>, Denial> {
         if rule == Allowed::Anyone {
             return Ok(None);
         }
@@ -249,6 +254,12 @@ impl Authorizer {
 fn allowed(method: &str) -> Option<Allowed> {
     let index = METHODS.binary_search_by_key(&method, |(name, _)| name).ok()?;
     METHODS.get(index).map(|(_, rule)| *rule)
+}
+
+/// In the words of grpc-go, which SPIRE's clients know.
+fn unknown(method: &str) -> Status {
+    let (service, name) = method.trim_start_matches('/').rsplit_once('/').unwrap_or_default();
+    Kind::Unsupported.status(format!("unknown method {name} for service {service}"))
 }
 
 impl Denial {

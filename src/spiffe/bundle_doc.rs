@@ -4,7 +4,7 @@
 //! and only the first certificate of `x5c` counts.
 
 use super::{
-    bundle::{Bundle, X509Authority},
+    bundle::{Bundle, JwtAuthority, X509Authority},
     id::TrustDomain,
 };
 use crate::x509::{
@@ -35,6 +35,11 @@ pub enum DocumentError {
         /// What is wrong.
         source: CertificateError,
     },
+    /// A key that signs tokens, of a kind that finial does not know.
+    #[error(
+        "JWT authority {0:?} is no public key of a supported kind: expected P-256, P-384 or RSA"
+    )]
+    JwtAuthority(String),
     /// More than any trust domain publishes.
     #[error("document of {0} bytes, expected at most {MAX_BYTES}")]
     TooLarge(usize),
@@ -60,6 +65,8 @@ struct Jwk {
     #[serde(default)]
     kty: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     crv: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     x: Option<String>,
@@ -83,14 +90,15 @@ const fn is_zero_hint(value: &i64) -> bool {
     *value == 0
 }
 
-/// Writes the X.509 authorities of `bundle` as SPIRE does: indented by four spaces, with a final
-/// newline. A zero sequence or hint is left out.
+/// Writes the authorities of `bundle` as SPIRE does: those of X.509 before those of JWT, indented by four
+/// spaces, with a final newline. A zero sequence or hint is left out.
 ///
 /// # Errors
-/// [`DocumentError::Json`], which for these types cannot happen.
+/// [`DocumentError::JwtAuthority`] when one cannot be written: a document without it would revoke it.
 pub fn write(bundle: &Bundle) -> Result<String, DocumentError> {
+    let x509 = bundle.x509_authorities().iter().map(|a| Ok(x509_jwk(&a.certificate)));
     let document = Document {
-        keys: bundle.x509_authorities().iter().map(|a| jwk(&a.certificate)).collect(),
+        keys: x509.chain(bundle.jwt_authorities().iter().map(jwt_jwk)).collect::<Result<_, _>>()?,
         spiffe_sequence: bundle.sequence(),
         spiffe_refresh_hint: bundle.refresh_hint_secs(),
     };
@@ -126,9 +134,16 @@ pub fn read(trust_domain: TrustDomain, text: &[u8]) -> Result<Bundle, DocumentEr
     Ok(Bundle::new(trust_domain, authorities, Vec::new(), sequence, document.spiffe_refresh_hint))
 }
 
-fn jwk(certificate: &Certificate) -> Jwk {
+fn x509_jwk(certificate: &Certificate) -> Jwk {
     let x5c = Some(vec![STANDARD.encode(certificate.der())]);
     Jwk { purpose: Some("x509-svid".to_owned()), x5c, ..public_jwk(certificate.public_key()) }
+}
+
+fn jwt_jwk(authority: &JwtAuthority) -> Result<Jwk, DocumentError> {
+    let unknown = || DocumentError::JwtAuthority(authority.key_id.clone());
+    let key = PublicKey::from_pkix(&authority.public_key_der).ok_or_else(unknown)?;
+    let (purpose, kid) = (Some("jwt-svid".to_owned()), Some(authority.key_id.clone()));
+    Ok(Jwk { purpose, kid, ..public_jwk(&key) })
 }
 
 /// RFC 7518 §6.2.1 and §6.3.1.
@@ -165,4 +180,50 @@ fn rsa_parts(pkcs1: &[u8]) -> (Vec<u8>, Vec<u8>) {
 fn without_leading_zeros(bytes: &[u8]) -> Vec<u8> {
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     bytes.get(start..).map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    /// The bundle with one key that signs tokens.
+    fn bundle(public_key_der: Vec<u8>) -> Bundle {
+        let authority = JwtAuthority {
+            key_id: "kid-1".to_owned(),
+            public_key_der: Bytes::from(public_key_der),
+            expires_at: 0,
+            tainted: false,
+        };
+        let trust_domain = TrustDomain::parse("example.org").unwrap();
+        Bundle::new(trust_domain, Vec::new(), vec![authority], 7, 0)
+    }
+
+    #[test]
+    fn a_key_that_signs_tokens_is_written_as_spire_writes_it() {
+        // A P-256 SubjectPublicKeyInfo up to its point.
+        let mut der = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE").unwrap();
+        der.extend([0xfb; 32]);
+        der.extend([0; 32]);
+        let expected = concat!(
+            "{\n    \"keys\": [\n        {\n",
+            "            \"use\": \"jwt-svid\",\n",
+            "            \"kty\": \"EC\",\n",
+            "            \"kid\": \"kid-1\",\n",
+            "            \"crv\": \"P-256\",\n",
+            "            \"x\": \"-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s\",\n",
+            "            \"y\": \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n",
+            "        }\n    ],\n    \"spiffe_sequence\": 7\n}\n",
+        );
+        assert_eq!(write(&bundle(der)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_document_that_would_leave_an_authority_out_is_not_written() {
+        let error = write(&bundle(vec![0x30, 0x00])).unwrap_err();
+        assert!(
+            error.to_string().starts_with("JWT authority \"kid-1\" is no public key"),
+            "{error}"
+        );
+    }
 }

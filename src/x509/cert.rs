@@ -229,6 +229,19 @@ fn name(name: &X509Name<'_>) -> Name {
     )
 }
 
+impl PublicKey {
+    /// A key from a `SubjectPublicKeyInfo` alone (RFC 5280 §4.1.2.7), as bundles carry those that sign
+    /// tokens; nothing when it is none of a kind that finial accepts.
+    #[must_use]
+    pub fn from_pkix(der: &[u8]) -> Option<Self> {
+        let (rest, info) = SubjectPublicKeyInfo::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        public_key(&info)
+    }
+}
+
 /// The key of a SubjectPublicKeyInfo, if it is of a kind that finial accepts.
 pub(super) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicKey> {
     let bits = info.subject_public_key.data.as_ref();

@@ -31,6 +31,7 @@ mod sds_bad_input;
 mod sds_stream;
 mod server;
 mod specification;
+mod spire_interop;
 mod store;
 mod uds;
 mod workload_api;

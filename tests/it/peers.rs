@@ -1,7 +1,10 @@
 //! The real peers that tests need beside finial, where `make test` has put them.
 
 use finial::testing::envoy::Lab;
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// The file that an environment variable names; without it a test fails and says what to do, for a
 /// skipped test proves nothing.
@@ -12,6 +15,19 @@ pub(crate) fn path(variable: &str) -> PathBuf {
         );
     };
     path.into()
+}
+
+/// The folder with `spire-server` and `spire-agent` of a real SPIRE, if `SPIRE_BIN_DIR` names one. A fresh
+/// machine has none, so a test without it says that it is left out.
+pub(crate) fn spire() -> Option<PathBuf> {
+    let folder = std::env::var_os("SPIRE_BIN_DIR").filter(|folder| !folder.is_empty());
+    if folder.is_none() {
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        // Not captured, as what tests print would be.
+        let line = format!("{test}: left out, for SPIRE_BIN_DIR is not set\n");
+        let _printed = std::io::stderr().write_all(line.as_bytes());
+    }
+    folder.map(PathBuf::from)
 }
 
 /// Two Envoys of the newest version.

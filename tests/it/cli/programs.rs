@@ -33,6 +33,14 @@ impl Programs {
         Self { directory, memory }
     }
 
+    /// The same with a real SPIRE's programs in `folder` beside them, as `spire/spire-server` and
+    /// `spire/spire-agent`.
+    pub(crate) fn with_spire(folder: &Path) -> Self {
+        let programs = Self::new();
+        symlink(folder, programs.path().join("spire")).unwrap();
+        programs
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -51,20 +59,27 @@ impl Programs {
 
     /// Starts a program with its streams in our hands.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S]) -> Child {
-        Command::new(self.path().join(program))
+        self.command(program)
             .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// A program in our directory that ends with us.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.path().join(program));
+        command
             .current_dir(self.path())
             .env_clear()
             .env("TZ", "UTC")
             .env("STATE", self.memory.path().join("agent"))
             .env("SPIRE_SERVER_PRIVATE_SOCKET", self.server_socket())
             .env("SPIRE_AGENT_PUBLIC_SOCKET", self.agent_socket())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+            .kill_on_drop(true);
+        command
     }
 
     /// Runs a program to its end; `DIR` in an argument, and in what it prints, is our directory.

@@ -4,18 +4,24 @@ use super::{
     fake_agent::{self, Caller},
     programs::Programs,
     real_server::{self, attest_recorded_agent, configuration},
-    transcript::{self, Outcome},
+    transcript::{self, Outcome, Step},
 };
 use finial::runtime::TaskSet;
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _};
 
 /// Plays a session and shows every difference at once.
 async fn plays(programs: &Programs, session: &str) {
+    plays_steps(programs, "", transcript::read(session)).await;
+}
+
+/// Plays these steps with the programs in `folder` of our directory.
+pub(crate) async fn plays_steps(programs: &Programs, folder: &str, steps: Vec<Step>) {
     let mut differences = String::new();
-    for step in transcript::read(session) {
+    for step in steps {
         let words = transcript::words(&step.command);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut outcome = programs.run(words[0], &words[1..], step.stdin.as_bytes()).await;
+        let program = format!("{folder}{}", words[0]);
+        let mut outcome = programs.run(&program, &words[1..], step.stdin.as_bytes()).await;
         outcome.stderr = without_help(&outcome.stderr);
         if let Some(difference) = outcome.difference(&step.outcome) {
             writeln!(differences, "$ {}\n{difference}", step.command).unwrap();

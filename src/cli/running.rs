@@ -1,8 +1,15 @@
 //! A program that serves until it is told to end.
 
 use super::{Failure, chain::chain};
-use crate::runtime::{Shutdown, files, shutdown::termination_signal};
-use std::{error::Error, io, pin::pin, time::Duration};
+use crate::{
+    runtime::{
+        Shutdown, files,
+        shutdown::termination_signal,
+        wishes::{Wish, Wishes},
+    },
+    telemetry::Logging,
+};
+use std::{convert::Infallible, error::Error, io, pin::pin, time::Duration};
 use tokio::runtime::Runtime;
 
 /// No signals: the program could not be told to end.
@@ -33,12 +40,14 @@ pub(super) fn open_files(wanted: u64) {
 /// [`Failure::Told`] when it does not start or ends unasked, and when there are no signals.
 pub(super) fn until_terminated<R, E: Error + 'static>(
     runtime: Runtime,
+    logging: &Logging,
     start: impl AsyncFnOnce(Shutdown) -> Result<R, E>,
     serve: impl AsyncFnOnce(R, Shutdown),
 ) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let mut asked = pin!(termination_signal());
+        let wishes = Wishes::catch().map_err(SignalError)?;
         let started = tokio::select! {
             biased;
             signal = &mut asked => {
@@ -56,6 +65,7 @@ pub(super) fn until_terminated<R, E: Error + 'static>(
         let signal = tokio::select! {
             biased;
             signal = &mut asked => signal.map_err(SignalError)?,
+            never = heed(wishes, logging) => match never {},
             () = &mut serving => {
                 tracing::error!("ended unasked");
                 return Err(Failure::Told);
@@ -72,4 +82,21 @@ pub(super) fn until_terminated<R, E: Error + 'static>(
     });
     runtime.shutdown_timeout(POOL_WITHIN);
     outcome
+}
+
+/// Does what the operator wishes, for as long as the program runs.
+async fn heed(mut wishes: Wishes, logging: &Logging) -> Infallible {
+    loop {
+        match wishes.next().await {
+            Wish::Reload => tracing::warn!(
+                "the configuration is read at the start only and stays as it is: restart to change it"
+            ),
+            Wish::ReopenLog => match logging.reopen() {
+                Ok(()) => tracing::info!("log file reopened"),
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "the log goes on where it was");
+                }
+            },
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod publish;
 pub mod ready;
 pub mod shutdown;
 pub mod tasks;
+pub mod wishes;
 
 pub use backoff::Backoff;
 pub use bell::Bell;

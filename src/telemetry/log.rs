@@ -37,6 +37,7 @@ pub struct Logging {
     launch: Level,
     current: Mutex<Level>,
     filter: reload::Handle<Targets, Registry>,
+    file: Option<PathBuf>,
     sink: Sink,
 }
 
@@ -97,6 +98,17 @@ impl Logging {
         }
     }
 
+    /// Opens the log file anew, as after its rotation. Nothing to do when the log is no file.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the lines go on to the old one.
+    pub fn reopen(&self) -> Result<(), LogError> {
+        if let Some(path) = &self.file {
+            self.sink.redirect(open(path)?);
+        }
+        Ok(())
+    }
+
     /// Lines that were not written because the output was too slow or refused them.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
@@ -132,8 +144,8 @@ fn prepare(
     let (filter, handle) = reload::Layer::new(targets(config.level));
     let lines = Lines { format, clock, sink: sink.clone() };
     let subscriber = Registry::default().with(filter).with(lines);
-    let launch = config.level;
-    Ok((subscriber, Logging { launch, current: Mutex::new(launch), filter: handle, sink }))
+    let (launch, file) = (config.level, config.file.clone());
+    Ok((subscriber, Logging { launch, current: Mutex::new(launch), filter: handle, file, sink }))
 }
 
 fn targets(level: Level) -> Targets {

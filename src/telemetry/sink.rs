@@ -6,6 +6,7 @@
 
 use parking_lot::{Condvar, Mutex};
 use std::{
+    fmt,
     io::{self, Write},
     mem,
     sync::Arc,
@@ -31,11 +32,22 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
+    /// Where the lines go from now on, if elsewhere.
+    next: Option<Output>,
     /// Lines dropped since the last that were told of.
     untold: u64,
     dropped: u64,
     writing: Writing,
     end: End,
+}
+
+/// What lines are written to.
+struct Output(Box<dyn Write + Send>);
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
 }
 
 /// Whether lines are between the buffer and the output.
@@ -65,8 +77,13 @@ impl Sink {
         let shared = Arc::clone(&sink.0);
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || shared.run(output, notice))?;
+            .spawn(move || shared.run(Output(Box::new(output)), notice))?;
         Ok(sink)
+    }
+
+    /// Writes to `output` from the next lines on.
+    pub(super) fn redirect(&self, output: impl Write + Send + 'static) {
+        self.0.state.lock().next = Some(Output(Box::new(output)));
     }
 
     /// Takes a line, which must end in a newline; drops it when the buffer is full.
@@ -103,9 +120,10 @@ impl Sink {
 }
 
 impl Shared {
-    fn run(&self, mut output: impl Write, notice: impl Fn(u64) -> String) {
+    fn run(&self, mut output: Output, notice: impl Fn(u64) -> String) {
         let mut lines = Vec::new();
-        while let Some(untold) = self.take(&mut lines) {
+        while let Some(untold) = self.take(&mut lines, &mut output) {
+            let output = &mut output.0;
             if untold > 0 {
                 lines.extend_from_slice(notice(untold).as_bytes());
             }
@@ -116,9 +134,9 @@ impl Shared {
         }
     }
 
-    /// Waits for lines and swaps them with the emptied buffer `lines`; how many were dropped before
-    /// them. `None` at the end.
-    fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
+    /// Waits for lines and swaps them with the emptied buffer `lines`, and `output` with where they
+    /// shall go; how many were dropped before them. `None` at the end.
+    fn take(&self, lines: &mut Vec<u8>, output: &mut Output) -> Option<u64> {
         let mut state = self.state.lock();
         self.filled
             .wait_while(&mut state, |state| state.lines.is_empty() && state.end == End::Open);
@@ -126,6 +144,9 @@ impl Shared {
             return None;
         }
         mem::swap(&mut state.lines, lines);
+        if let Some(next) = state.next.take() {
+            *output = next;
+        }
         state.writing = Writing::Busy;
         Some(mem::take(&mut state.untold))
     }

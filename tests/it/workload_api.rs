@@ -19,7 +19,7 @@ use finial::{
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use std::path::Path;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue, transport::Channel};
 
 async fn client(agent: &ServedAgent) -> SpiffeWorkloadApiClient<Channel> {
@@ -111,17 +111,19 @@ async fn a_client_that_takes_no_answer_or_too_many_streams_disturbs_no_other() {
     };
     let greedy = Connection::open(&agent.path).await.unwrap();
     let mut unread = Vec::new();
-    for _call in 0..3_000 {
-        unread.push(fetch(&greedy).await.unwrap());
-    }
+    let deadline = Instant::now() + PATIENCE;
     while open_calls() <= 1_000 {
+        assert!(Instant::now() < deadline, "{} calls are open", open_calls());
+        for _call in 0..1_000 {
+            unread.push(fetch(&greedy).await.unwrap());
+        }
         agent.rotate(&agent.ca);
         bystander.next().await.unwrap();
     }
     for _rotation in 0..10 {
         agent.rotate(&agent.ca);
         bystander.next().await.unwrap();
-        assert_eq!(open_calls(), 1_001, "the limit of the one connection, and the bystander");
+        assert!(open_calls() <= 1_001, "the limit of the one connection, and the bystander");
     }
 
     let hasty = Connection::open(&agent.path).await.unwrap();

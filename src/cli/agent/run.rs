@@ -43,7 +43,7 @@ impl Command for Run {
             loaded.config.takeover = Takeover::Replace;
         }
         // Lives until the end: dropped, it writes the last lines.
-        let _logging = Logging::start(&loaded.config.log, Clock::system())?;
+        let logging = Logging::start(&loaded.config.log, Clock::system())?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -52,6 +52,7 @@ impl Command for Run {
         until_terminated(
             // The agent has a thread and an event loop of its own: this one waits for signals.
             rpc::runtime()?,
+            &logging,
             async |shutdown| Agent::start(loaded.config, Clock::system(), shutdown).await,
             async |agent: RunningAgent, _| agent.ended().await,
         )

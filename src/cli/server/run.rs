@@ -34,7 +34,7 @@ impl Command for Run {
     fn run(self: Box<Self>) -> Result<(), Failure> {
         let loaded = self.0.load()?;
         // Lives until the end: dropped, it writes the last lines.
-        let _logging = Logging::start(&loaded.config.log, Clock::system())?;
+        let logging = Logging::start(&loaded.config.log, Clock::system())?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -46,6 +46,7 @@ impl Command for Run {
             .map_err(RuntimeError)?;
         until_terminated(
             runtime,
+            &logging,
             async |_| Server::start(loaded.config, Clock::system()).await,
             async |server: RunningServer, shutdown| {
                 shutdown.requested().await;

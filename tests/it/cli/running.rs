@@ -2,10 +2,11 @@
 
 use super::{programs::Programs, real_server::configuration, transcript::Outcome};
 use rustix::process::{Pid, Signal, kill_process};
-use std::net::TcpListener;
+use std::{net::TcpListener, path::Path, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
     process::{Child, ChildStdout},
+    time::Instant,
 };
 
 /// A program that serves.
@@ -100,6 +101,45 @@ async fn a_workload_gets_its_svid_from_an_agent_that_joined_a_server() {
     assert!(listed.starts_with("Found 1 attested agent:\n\nSPIFFE ID         : "), "{listed}");
     agent.terminate().await;
     server.terminate().await;
+}
+
+/// Asks again until `is_so`; what else a program's file could be waited for.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_ends_no_program_and_sigusr2_opens_its_log_anew() {
+    let programs = Programs::new();
+    programs.write("server.conf", &configuration("data_dir = \"server\""));
+    let run = ["run", "-config", "server.conf", "-serverPort", &free_port(), "-logFile", "log"];
+    let server = programs.start("spire-server", &run);
+    let [log, rotated] = ["log", "log.1"].map(|name| programs.path().join(name));
+    let says = async |file: &Path, words: &str| {
+        std::fs::read_to_string(file).is_ok_and(|text| text.contains(words))
+    };
+    until("the start", async || says(&log, "server serves").await).await;
+    let pid = Pid::from_raw(i32::try_from(server.id().unwrap()).unwrap()).unwrap();
+    for (count, reload) in [Signal::HUP, Signal::USR1].into_iter().enumerate() {
+        kill_process(pid, reload).unwrap();
+        until("an answer", async || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            text.matches("the configuration is read at the start only").count() == count + 1
+        })
+        .await;
+    }
+    std::fs::rename(&log, &rotated).unwrap();
+    kill_process(pid, Signal::USR2).unwrap();
+    until("a new log", async || says(&log, "log file reopened").await).await;
+    assert!(says(&rotated, "server serves").await && !says(&log, "server serves").await);
+    kill_process(pid, Signal::TERM).unwrap();
+    let output = server.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    assert!(says(&log, "SIGTERM").await);
 }
 
 #[tokio::test]

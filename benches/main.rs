@@ -19,6 +19,7 @@ mod promises;
 use clap::{Parser, Subcommand, ValueEnum};
 use compare::command::Compare;
 use harness::{
+    crowd::Member,
     machine::{self, Core, Steal},
     row::{Row, heading},
 };
@@ -45,6 +46,8 @@ struct Arguments {
 enum Tool {
     Load(Load),
     Compare(Compare),
+    #[command(hide = true)]
+    Member(Member),
 }
 
 /// A promise, in the order in which they are measured.
@@ -80,6 +83,9 @@ impl Promise {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(Tool::Member(member)) = arguments.command {
+        return member.run().map(|()| ExitCode::SUCCESS);
+    }
     machine::raise_file_limit()?;
     machine::bind_to(Core::Load);
     // One thread, so that the load stays on its core.
@@ -88,6 +94,8 @@ fn main() -> anyhow::Result<ExitCode> {
         match arguments.command {
             Some(Tool::Load(load)) => load.run().await,
             Some(Tool::Compare(compare)) => compare.run().await,
+            // Ran above, before any thread.
+            Some(Tool::Member(_)) => Ok(true),
             None => Ok(measure(arguments.promises, arguments.output).await),
         }
     })?;

@@ -25,26 +25,42 @@ pub(crate) struct Agent {
     _folder: TempDir,
 }
 
+/// What an agent tells workloads apart by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkloadsBy {
+    /// Their user and groups.
+    User,
+    /// The program that they run, too.
+    Program,
+}
+
 impl Agent {
     /// Starts an agent of the server on `port` and waits until its socket answers.
     pub(crate) async fn join(
         product: &Product,
         port: u16,
         invitation: &Invitation,
+        by: WorkloadsBy,
     ) -> anyhow::Result<Self> {
-        Self::start(product, port, &invitation.token).await
+        Self::start(product, port, &invitation.token, by).await
     }
 
     /// Starts an agent of finial whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        Self::start(&Product::Finial, free_port()?, "a-token-that-nobody-asks-for").await
+        let token = "a-token-that-nobody-asks-for";
+        Self::start(&Product::Finial, free_port()?, token, WorkloadsBy::User).await
     }
 
-    async fn start(product: &Product, port: u16, token: &str) -> anyhow::Result<Self> {
+    async fn start(
+        product: &Product,
+        port: u16,
+        token: &str,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
-        fs::write(&config, configuration(product, port, &socket, folder.path(), token))?;
+        fs::write(&config, configuration(product, port, &socket, folder.path(), token, by))?;
         let args = ["run", "-config", config.to_str().context("a temporary path that is UTF-8")?];
         let log = folder.path().join("agent.log");
         let mut process = Process::start(product, "spire-agent", &args, &log)?;
@@ -58,7 +74,18 @@ impl Agent {
     }
 }
 
-fn configuration(product: &Product, port: u16, socket: &Path, data: &Path, token: &str) -> String {
+fn configuration(
+    product: &Product,
+    port: u16,
+    socket: &Path,
+    data: &Path,
+    token: &str,
+    by: WorkloadsBy,
+) -> String {
+    let unix = match by {
+        WorkloadsBy::User => "",
+        WorkloadsBy::Program => "discover_workload_path = true",
+    };
     format!(
         r#"agent {{
     server_address = "127.0.0.1"
@@ -80,7 +107,7 @@ plugins {{
         plugin_data {{}}
     }}
     WorkloadAttestor "unix" {{
-        plugin_data {{}}
+        plugin_data {{ {unix} }}
     }}
 }}
 "#,

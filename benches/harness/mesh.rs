@@ -2,7 +2,7 @@
 
 use super::{
     admin::Admin,
-    agent::Agent,
+    agent::{Agent, WorkloadsBy},
     host::Host,
     product::Product,
     server::{Server, TRUST_DOMAIN},
@@ -41,14 +41,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 impl Mesh {
     /// Starts finial's, both as processes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        Self::of(&Product::Finial).await
+        Self::start_by(WorkloadsBy::User).await
+    }
+
+    /// The same, with an agent that tells workloads apart `by` something else.
+    pub(crate) async fn start_by(by: WorkloadsBy) -> anyhow::Result<Self> {
+        let server = Server::start().await?;
+        let port = server.port;
+        Self::join(&Product::Finial, server, port, by).await
     }
 
     /// Starts the product's, both as processes.
     pub(crate) async fn of(product: &Product) -> anyhow::Result<Self> {
         let server = Server::of(product).await?;
         let port = server.port;
-        Self::join(product, server, port).await
+        Self::join(product, server, port, WorkloadsBy::User).await
     }
 }
 
@@ -57,14 +64,19 @@ impl Mesh<Host> {
     pub(crate) async fn with_own_server() -> anyhow::Result<Self> {
         let host = Host::start().await?;
         let port = host.server.local_addr.port();
-        Self::join(&Product::Finial, host, port).await
+        Self::join(&Product::Finial, host, port, WorkloadsBy::User).await
     }
 }
 
 impl<S: Administered> Mesh<S> {
-    async fn join(product: &Product, server: S, port: u16) -> anyhow::Result<Self> {
+    async fn join(
+        product: &Product,
+        server: S,
+        port: u16,
+        by: WorkloadsBy,
+    ) -> anyhow::Result<Self> {
         let invitation = server.admin().invite().await?;
-        let agent = Agent::join(product, port, &invitation).await?;
+        let agent = Agent::join(product, port, &invitation, by).await?;
         Ok(Self { server, agent, parent: invitation.agent })
     }
 

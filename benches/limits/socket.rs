@@ -1,5 +1,7 @@
-//! Unix sockets alone: what no agent can do without for a sidecar that connects, or for a push.
+//! Unix sockets alone: what no agent can do without for a sidecar that connects, or for a push. The
+//! clients wait on the load's core, see [`super::clients`].
 
+use super::clients::Clients;
 use crate::harness::machine::thread_cpu;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::{
@@ -13,7 +15,7 @@ use std::{
 /// Bytes of one secret with its framing: a P-256 SVID with its key, or a bundle of one or two roots.
 const SECRET: [u8; 1_700] = [0x61; 1_700];
 /// Bytes of one acknowledgement.
-const ACK: [u8; 90] = [0x62; 90];
+static ACK: [u8; 90] = [0x62; 90];
 
 /// CPU time per sidecar of connect, accept, the credential calls and two writes, over `sidecars` that
 /// stay connected.
@@ -21,17 +23,23 @@ pub(crate) fn attested_connection(sidecars: usize) -> anyhow::Result<Duration> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("raw.sock");
     let listener = UnixListener::bind(&path)?;
-    let mut open = Vec::with_capacity(sidecars);
+    let (mut ours, mut theirs) = (Vec::with_capacity(sidecars), Vec::with_capacity(sidecars));
     let before = thread_cpu();
     for _ in 0..sidecars {
-        let client = UnixStream::connect(&path)?;
-        let (mut server, _) = listener.accept()?;
+        theirs.push(UnixStream::connect(&path)?);
+        let (server, _) = listener.accept()?;
         credentials(&server)?;
-        server.write_all(&SECRET)?;
-        server.write_all(&SECRET)?;
-        open.push((client, server));
+        ours.push(server);
     }
-    Ok((thread_cpu() - before) / u32::try_from(sidecars.max(1))?)
+    let connected = thread_cpu() - before;
+    let clients = Clients::start(&ACK)?;
+    theirs.into_iter().try_for_each(|client| clients.add(client))?;
+    let before = thread_cpu();
+    for server in &mut ours {
+        server.write_all(&SECRET)?;
+        server.write_all(&SECRET)?;
+    }
+    Ok((connected + (thread_cpu() - before)) / u32::try_from(sidecars.max(1))?)
 }
 
 /// What the kernel knows of a peer, each in one call, and the two files of /proc that tell its user,
@@ -50,44 +58,51 @@ fn credentials(socket: &UnixStream) -> anyhow::Result<()> {
 
 /// CPU time per stream of one write and of reading its acknowledgement, over `streams` sockets.
 pub(crate) fn push(streams: usize) -> anyhow::Result<Duration> {
-    let mut pairs = Vec::with_capacity(streams);
-    for _ in 0..streams {
-        pairs.push(UnixStream::pair()?);
-    }
+    let (clients, mut servers) = pairs(streams)?;
     // Once to touch what the kernel allocates at first use, then to measure.
-    round(&mut pairs)?;
-    Ok(round(&mut pairs)? / u32::try_from(streams.max(1))?)
+    round(&clients, &mut servers)?;
+    let Round { writes, reads } = round(&clients, &mut servers)?;
+    Ok((writes + reads) / u32::try_from(streams.max(1))?)
 }
 
-fn round(pairs: &mut [(UnixStream, UnixStream)]) -> anyhow::Result<Duration> {
-    let (mut secret, mut ack) = (SECRET, ACK);
+/// What one round over all sockets took.
+struct Round {
+    writes: Duration,
+    reads: Duration,
+}
+
+/// The servers' ends of `count` sockets, and their clients.
+fn pairs(count: usize) -> anyhow::Result<(Clients, Vec<UnixStream>)> {
+    let clients = Clients::start(&ACK)?;
+    let mut servers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (server, client) = UnixStream::pair()?;
+        clients.add(client)?;
+        servers.push(server);
+    }
+    Ok((clients, servers))
+}
+
+/// A secret to each client, then the acknowledgement of each.
+fn round(clients: &Clients, servers: &mut [UnixStream]) -> anyhow::Result<Round> {
     let started = thread_cpu();
-    for (server, _) in &mut *pairs {
+    for server in &mut *servers {
         server.write_all(&SECRET)?;
     }
     let writes = thread_cpu() - started;
-    for (_, client) in &mut *pairs {
-        client.read_exact(&mut secret)?;
-        client.write_all(&ACK)?;
-    }
+    clients.answered(servers.len());
+    let mut ack = ACK;
     let started = thread_cpu();
-    for (server, _) in &mut *pairs {
+    for server in &mut *servers {
         server.read_exact(&mut ack)?;
     }
-    Ok(writes + (thread_cpu() - started))
+    Ok(Round { writes, reads: thread_cpu() - started })
 }
 
 /// CPU time of one write to each of many sockets.
 pub(crate) fn write() -> anyhow::Result<Duration> {
     const SOCKETS: u32 = 500;
-    let mut pairs = Vec::new();
-    for _ in 0..SOCKETS {
-        pairs.push(UnixStream::pair()?);
-    }
-    round(&mut pairs)?;
-    let started = thread_cpu();
-    for (server, _) in &mut pairs {
-        server.write_all(&SECRET)?;
-    }
-    Ok((thread_cpu() - started) / SOCKETS)
+    let (clients, mut servers) = pairs(usize::try_from(SOCKETS)?)?;
+    round(&clients, &mut servers)?;
+    Ok(round(&clients, &mut servers)?.writes / SOCKETS)
 }

@@ -6,7 +6,12 @@ use finial::{
     spiffe::SpiffeId,
     testing::sds::FirstMessage,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -27,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) at_once: Option<usize>,
     /// One answer in so many is verified to the last signature.
     pub(crate) verify_every: u64,
+    /// Connections that others have made, by the number of the sidecar that takes it over.
+    pub(crate) made: Arc<Mutex<Vec<Option<UnixStream>>>>,
     /// The identity that names other than SPIFFE IDs stand for, if it is known.
     pub(crate) default: Option<SpiffeId>,
 }
@@ -70,6 +77,7 @@ impl Plan {
             first_message: FirstMessage::Small,
             at_once: None,
             verify_every: 100,
+            made: Arc::default(),
             default: None,
         }
     }
@@ -153,6 +161,12 @@ impl Drop for Fleet {
 }
 
 impl Shared {
+    /// The connection that was made for sidecar `number`.
+    pub(super) fn made(&self, number: usize) -> Option<UnixStream> {
+        let mut made = self.plan.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get_mut(number)?.take()
+    }
+
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(self.turns.as_ref()?).acquire_owned().await.ok()
     }

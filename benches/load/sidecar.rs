@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{net::UnixStream, sync::OwnedSemaphorePermit};
 
 /// What `EAGAIN` costs a client that does not give up.
 const RETRY: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Runs sidecar `number` until its streams end.
 pub(super) async fn run(shared: &Shared, number: usize) {
     let turn = shared.turn().await;
-    let client = match connect(shared).await {
+    let client = match connect(shared, number).await {
         Ok(client) => client.with_first_message(shared.plan.first_message),
         Err(error) => return shared.tally.broken(format!("connect: {error}")),
     };
@@ -40,7 +40,10 @@ pub(super) async fn run(shared: &Shared, number: usize) {
     join_all(streams).await;
 }
 
-async fn connect(shared: &Shared) -> Result<SdsClient, CallError> {
+async fn connect(shared: &Shared, number: usize) -> Result<SdsClient, CallError> {
+    if let Some(made) = shared.made(number) {
+        return SdsClient::over(UnixStream::from_std(made)?).await;
+    }
     loop {
         match SdsClient::connect(&shared.plan.socket).await {
             Err(CallError::Connect(error)) if error.kind() == ErrorKind::WouldBlock => {

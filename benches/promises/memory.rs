@@ -8,10 +8,10 @@ use crate::{
         process::Memory,
         row::{Bound, Row},
     },
-    load::fleet::Fleet,
+    load::fleet::{Fleet, Plan},
 };
 use anyhow::ensure;
-use finial::wire::proto::spire::api::types;
+use finial::{testing::sds::FirstMessage, wire::proto::spire::api::types};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -50,7 +50,9 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
 }
 
 async fn served(mesh: &Mesh, sidecars: usize) -> anyhow::Result<Fleet> {
-    let fleet = Fleet::launch(mesh.sidecars(sidecars)?);
+    // What an Istio proxy says first is 61 kB per stream, and must leave nothing behind.
+    let plan = Plan { first_message: FirstMessage::EnvoySized, ..mesh.sidecars(sidecars)? };
+    let fleet = Fleet::launch(plan);
     ensure!(fleet.served(PATIENCE).await, "not all of {sidecars} sidecars were served");
     Ok(fleet)
 }

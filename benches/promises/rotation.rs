@@ -4,6 +4,8 @@
 use super::{micros, number};
 use crate::{
     harness::{
+        agent::WorkloadsBy,
+        crowd::Crowd,
         machine::{Core, on_core},
         mesh::{Mesh, PATIENCE, check, identity},
         row::{Bound, Row},
@@ -13,7 +15,10 @@ use crate::{
 };
 use anyhow::ensure;
 use finial::wire::proto::spire::api::types;
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 const IDENTITIES: usize = 1_000;
@@ -29,9 +34,10 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
         let writes = socket::write()? * u32::try_from(STREAMS)?;
         anyhow::Ok(crypto::rotation()? + writes)
     })?;
-    let mesh = Mesh::start().await?;
-    let entries = register(&mesh).await?;
-    let fleet = Fleet::launch(sidecars(&mesh)?);
+    let mut crowd = Crowd::new(IDENTITIES)?;
+    let mesh = Mesh::start_by(WorkloadsBy::Program).await?;
+    let entries = register(&mesh, &crowd).await?;
+    let fleet = Fleet::launch(sidecars(&mesh, &mut crowd)?);
     ensure!(fleet.served(PATIENCE).await, "not every sidecar was served");
     let scheduled = scheduled(&mesh, &fleet).await?;
     let at_once = at_once(&mesh, &fleet, entries).await?;
@@ -52,12 +58,13 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-async fn register(mesh: &Mesh) -> anyhow::Result<Vec<types::Entry>> {
+async fn register(mesh: &Mesh, crowd: &Crowd) -> anyhow::Result<Vec<types::Entry>> {
     let mut created = Vec::with_capacity(IDENTITIES);
     let entries: Vec<_> = (0..IDENTITIES)
         .map(|number| {
             let entry = mesh.entry(&format!("w/{number}"))?;
-            Ok(types::Entry { x509_svid_ttl: TTL_SECS, ..entry })
+            let selectors = vec![crowd.selector(number)];
+            Ok(types::Entry { x509_svid_ttl: TTL_SECS, selectors, ..entry })
         })
         .collect::<anyhow::Result<_>>()?;
     for batch in entries.chunks(50) {
@@ -66,12 +73,22 @@ async fn register(mesh: &Mesh) -> anyhow::Result<Vec<types::Entry>> {
     Ok(created)
 }
 
-/// Each identity on as many streams as there are writes in the limit.
-fn sidecars(mesh: &Mesh) -> anyhow::Result<Plan> {
+/// Each identity belongs to a process of its own, which has as many connections as there are writes in
+/// the limit.
+fn sidecars(mesh: &Mesh, crowd: &mut Crowd) -> anyhow::Result<Plan> {
+    let plan = mesh.sidecars(IDENTITIES * STREAMS)?;
+    let mut made: Vec<_> = (0..IDENTITIES * STREAMS).map(|_| None).collect();
+    for (workload, connections) in crowd.connect(&plan.socket, STREAMS)?.into_iter().enumerate() {
+        for (place, connection) in
+            made.iter_mut().skip(workload).step_by(IDENTITIES).zip(connections)
+        {
+            *place = Some(connection);
+        }
+    }
     let identities = (0..IDENTITIES).map(|number| identity(&format!("w/{number}")));
     let identities = identities.collect::<anyhow::Result<_>>()?;
     let names = Names::Own { identities, others: vec!["ROOTCA".to_owned()] };
-    Ok(Plan { names, ..mesh.sidecars(IDENTITIES * STREAMS)? })
+    Ok(Plan { names, made: Arc::new(Mutex::new(made)), ..plan })
 }
 
 /// What a number of rotations cost, per SVID in µs.

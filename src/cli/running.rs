@@ -1,7 +1,7 @@
 //! A program that serves until it is told to end.
 
 use super::{Failure, chain::chain};
-use crate::runtime::{Shutdown, shutdown::termination_signal};
+use crate::runtime::{Shutdown, files, shutdown::termination_signal};
 use std::{error::Error, io, pin::pin, time::Duration};
 use tokio::runtime::Runtime;
 
@@ -12,6 +12,19 @@ struct SignalError(#[source] io::Error);
 
 /// What is left of the 10 s in which SIGTERM must be obeyed, for work off the event loop.
 const POOL_WITHIN: Duration = Duration::from_millis(500);
+
+/// Allows this process as many open files as it may have, and says when `wanted` are more than that.
+pub(super) fn open_files(wanted: u64) {
+    match files::raise_limit() {
+        Ok(Some(allowed)) if allowed < wanted => tracing::warn!(
+            allowed,
+            wanted,
+            "the hard limit on open files is low: connections beyond it will be refused; raise LimitNOFILE"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
+    }
+}
 
 /// Starts a program, lets it serve, and asks it to end at SIGTERM or SIGINT; a second signal does not
 /// wait for the end. Why it does not start goes to the log, which is on by then.

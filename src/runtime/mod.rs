@@ -1,7 +1,9 @@
 //! Mechanics that every program stands on: time, backoff, shutdown, tasks and published state.
 
 pub mod backoff;
+pub mod bell;
 pub mod clock;
+pub mod files;
 pub mod memory;
 pub mod publish;
 pub mod ready;
@@ -9,6 +11,7 @@ pub mod shutdown;
 pub mod tasks;
 
 pub use backoff::Backoff;
+pub use bell::Bell;
 pub use clock::Clock;
 pub use publish::{Publisher, Reader};
 pub use shutdown::Shutdown;

@@ -17,6 +17,7 @@ use crate::wire::proto::{
 };
 use prost::Message;
 use std::{collections::HashMap, path::Path};
+use tokio::net::UnixStream;
 
 /// The type URL of every SDS message.
 pub const SECRET_TYPE: &str =
@@ -93,8 +94,19 @@ impl SdsClient {
     /// # Errors
     /// When nobody accepts there.
     pub async fn connect(path: &Path) -> Result<Self, CallError> {
-        let connection = Connection::open(path).await?;
-        Ok(Self { connection, node: node::istio_proxy("web"), size: FirstMessage::Small })
+        Ok(Self::on(Connection::open(path).await?))
+    }
+
+    /// The same, on a socket that is connected already.
+    ///
+    /// # Errors
+    /// When the peer is gone already.
+    pub async fn over(socket: UnixStream) -> Result<Self, CallError> {
+        Ok(Self::on(Connection::over(socket).await?))
+    }
+
+    fn on(connection: Connection) -> Self {
+        Self { connection, node: node::istio_proxy("web"), size: FirstMessage::Small }
     }
 
     /// The same client as another node.

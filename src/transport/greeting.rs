@@ -105,7 +105,7 @@ pub(super) fn is_ours(octets: &[u8]) -> bool {
 fn record() -> Result<Bytes, GreetingError> {
     const ENOUGH: usize = 1_024;
     let (server, mut client) = tokio::io::duplex(ENOUGH);
-    let streams = Streams::default();
+    let streams = Streams::<Infallible>::default();
     let silent =
         service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
     let builder = settings::builder(streams.queue());

@@ -69,10 +69,11 @@ impl Patience {
 
     /// Ready when the client was silent for too long; never once it has sent a request.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Missing> {
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
         if self.progress.step() >= REQUEST {
             self.timer = None;
+            return Poll::Pending;
         }
-        let Some(timer) = &mut self.timer else { return Poll::Pending };
         std::task::ready!(timer.as_mut().poll(context));
         let request_deadline = self.since + REQUEST_WITHIN;
         if self.progress.step() < PREFACE {

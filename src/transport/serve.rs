@@ -11,7 +11,6 @@ use crate::{
         accept::{Accepted, Acceptor},
         authority::Acceptable,
         greeting::Greeted,
-        limits::Seat,
         patience::{Missing, Patience, Progress},
         peer::PeerCred,
         settings,
@@ -35,7 +34,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::Sleep};
 
 /// From GOAWAY to the hard end of a connection; below the 10 s in which a program must end on SIGTERM.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(8);
@@ -104,27 +103,31 @@ where
         progress: progress.clone(),
     };
     let streams = Streams::default();
+    streams.expect(async move {
+        peer.exited().await;
+        Event::PeerExited
+    });
+    streams.expect(async move {
+        shutdown.requested().await;
+        Event::Shutdown
+    });
     let http2 = settings::builder(streams.queue()).serve_connection(TokioIo::new(io), service);
-    let mut connection = Connection { http2, streams, patience: Patience::new(progress) };
+    let patience = Patience::new(progress);
+    let mut connection = Connection { http2, streams, patience, deadline: None };
+    let ended = future::poll_fn(|context| connection.poll(context)).await;
     // Held until the connection is gone.
-    let _seat: Seat = seat;
-    tokio::select! {
-        biased;
-        () = shutdown.requested() => {}
-        () = peer.exited() => return Ended::PeerExited,
-        ended = connection.end() => return ended,
-    }
-    Pin::new(&mut connection.http2).graceful_shutdown();
-    tokio::select! {
-        biased;
-        () = peer.exited() => Ended::PeerExited,
-        () = tokio::time::sleep(DRAIN_WITHIN) => Ended::DrainTimeout,
-        ended = connection.end() => ended,
-    }
+    drop((connection, seat));
+    ended
+}
+
+/// What a connection waits for beside its streams.
+enum Event {
+    PeerExited,
+    Shutdown,
 }
 
 type Http2<S> =
-    http2::Connection<TokioIo<Acceptable<Greeted<UnixStream>>>, Introduced<S>, StreamQueue>;
+    http2::Connection<TokioIo<Acceptable<Greeted<UnixStream>>>, Introduced<S>, StreamQueue<Event>>;
 
 /// A connection and everything that is polled with it.
 struct Connection<S: Service<Request<Incoming>>>
@@ -132,8 +135,10 @@ where
     Introduced<S>: HttpService<Incoming>,
 {
     http2: Http2<S>,
-    streams: Streams,
+    streams: Streams<Event>,
     patience: Patience,
+    /// The hard end, once the end was asked for.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S, B> Connection<S>
@@ -143,22 +148,30 @@ where
     S::Error: Into<BoxError> + Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    /// Runs the connection to its end.
-    async fn end(&mut self) -> Ended {
-        future::poll_fn(|context| self.poll(context)).await
-    }
-
-    /// Streams come before the connection, so that what they send goes out in the same turn.
+    /// Runs the connection to its end. Streams come before the connection, so that what they send goes
+    /// out in the same turn.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            self.streams.poll(context);
+            match self.streams.poll(context) {
+                Some(Event::PeerExited) => return Poll::Ready(Ended::PeerExited),
+                Some(Event::Shutdown) => {
+                    Pin::new(&mut self.http2).graceful_shutdown();
+                    self.deadline = Some(Box::pin(tokio::time::sleep(DRAIN_WITHIN)));
+                    continue;
+                }
+                None => {}
+            }
             if let Poll::Ready(result) = Pin::new(&mut self.http2).poll(context) {
                 return Poll::Ready(result.map_or_else(Ended::Broken, |()| Ended::Closed));
             }
             if self.streams.adopt() == Adopted::Nothing {
-                return self.patience.poll(context).map(Ended::Silent);
+                break;
             }
         }
+        if let Some(deadline) = &mut self.deadline {
+            return deadline.as_mut().poll(context).map(|()| Ended::DrainTimeout);
+        }
+        self.patience.poll(context).map(Ended::Silent)
     }
 }
 

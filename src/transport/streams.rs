@@ -2,7 +2,8 @@
 //!
 //! hyper hands each accepted stream to an executor. This one queues it, and the connection's task
 //! polls it beside the connection itself: one task per sidecar, a push and its write in one wake-up,
-//! and nothing left behind when the connection ends. A stream that panics ends alone.
+//! and nothing left behind when the connection ends. A stream that panics ends alone. What else a
+//! connection waits for runs among its streams, so that it is looked at only when it has happened.
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -18,52 +19,77 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Where hyper puts accepted streams.
-#[derive(Clone, Default)]
-pub(super) struct StreamQueue(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+/// A stream, which gives nothing, or the wait for an event.
+type Part<E> = BoxFuture<'static, Option<E>>;
 
-/// The running streams of one connection.
-#[derive(Default)]
-pub(super) struct Streams {
-    queue: StreamQueue,
-    running: FuturesUnordered<CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>>,
+/// Where hyper puts accepted streams.
+pub(super) struct StreamQueue<E>(Arc<Mutex<Vec<Part<E>>>>);
+
+/// The running streams of one connection, and the events of type `E` that it waits for.
+pub(super) struct Streams<E> {
+    queue: StreamQueue<E>,
+    running: FuturesUnordered<CatchUnwind<AssertUnwindSafe<Part<E>>>>,
 }
 
-impl<F> Executor<F> for StreamQueue
+impl<E> Clone for StreamQueue<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E, F> Executor<F> for StreamQueue<E>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.lock().push(Box::pin(stream));
+        self.0.lock().push(Box::pin(stream.map(|()| None)));
     }
 }
 
-impl Streams {
+impl<E> Default for Streams<E> {
+    fn default() -> Self {
+        Self { queue: StreamQueue(Arc::default()), running: FuturesUnordered::new() }
+    }
+}
+
+impl<E: Send + 'static> Streams<E> {
+    /// Waits for `event`, which [`Streams::poll`] then gives.
+    pub(super) fn expect(&self, event: impl Future<Output = E> + Send + 'static) {
+        self.start(Box::pin(event.map(Some)));
+    }
+
     /// The executor to give to hyper.
-    pub(super) fn queue(&self) -> StreamQueue {
+    pub(super) fn queue(&self) -> StreamQueue<E> {
         self.queue.clone()
     }
 
     /// Takes over what was queued since the last call; whether there was anything.
-    pub(super) fn adopt(&mut self) -> Adopted {
+    pub(super) fn adopt(&self) -> Adopted {
         let mut queue = self.queue.0.lock();
         if queue.is_empty() {
             return Adopted::Nothing;
         }
-        self.running.extend(queue.drain(..).map(|stream| AssertUnwindSafe(stream).catch_unwind()));
+        queue.drain(..).for_each(|stream| self.start(stream));
         Adopted::Streams
     }
 
-    /// Runs every stream that can go on.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) {
+    fn start(&self, part: Part<E>) {
+        self.running.push(AssertUnwindSafe(part).catch_unwind());
+    }
+
+    /// Runs every stream that can go on; gives an event that has happened.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<E> {
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(context) {
-            if let Err(panic) = ended {
-                tracing::error!(
+            match ended {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(panic) => tracing::error!(
                     panic = panic_message(&*panic),
                     "a request panicked; its stream was reset"
-                );
+                ),
             }
         }
+        None
     }
 }
 
@@ -76,7 +102,7 @@ pub(super) enum Adopted {
     Nothing,
 }
 
-impl Drop for Streams {
+impl<E> Drop for Streams<E> {
     /// A queued stream holds the queue it is in; without this, the two would keep each other.
     fn drop(&mut self) {
         self.queue.0.lock().clear();

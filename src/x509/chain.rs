@@ -89,7 +89,8 @@ impl ExtendedKeyUsageValidator for BothSides {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
         let present: Vec<_> =
             purposes.map(|id| id.map(|id| id.to_decoded_oid())).collect::<Result<_, _>>()?;
-        let lacks = |wanted: &[usize]| !present.is_empty() && !present.iter().any(|id| id == wanted);
+        let lacks =
+            |wanted: &[usize]| !present.is_empty() && !present.iter().any(|id| id == wanted);
         let required = if lacks(KeyUsage::SERVER_AUTH_REPR) {
             KeyUsage::server_auth()
         } else if lacks(KeyUsage::CLIENT_AUTH_REPR) {

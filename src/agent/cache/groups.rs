@@ -3,43 +3,56 @@
 use super::{
     state::{CacheConfig, Group, Record, State, Touched},
     view::{BundleSet, Identity, View},
+    watchers::{Interest, Watcher, Watchers},
 };
 use crate::{
-    runtime::{Publisher, Reader},
+    runtime::{Bell, Publisher, Reader},
     spiffe::{EntryId, SelectorSet, TrustDomain},
 };
 use std::{cmp::Reverse, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 
+/// A place in a group.
+pub(super) struct Member {
+    pub(super) view: Reader<Arc<View>>,
+    pub(super) watcher: Watcher,
+}
+
 impl State {
-    /// Joins the group of `selectors`, which is made when there is none.
+    /// Joins the group of `selectors`, which is made when there is none; `bell` is rung at its changes.
     pub(super) fn join(
         &mut self,
         selectors: &SelectorSet,
+        bell: &Arc<Bell>,
         config: &CacheConfig,
-    ) -> Reader<Arc<View>> {
+    ) -> Member {
         if let Some(group) = self.groups.get_mut(selectors) {
-            group.subscriptions += 1;
-            return group.view.reader();
+            return group.join(bell);
         }
         let matched = self.index.subsets_of(selectors);
         for id in &matched {
             self.add_reader(id, config);
         }
         let empty = View::empty(self.bundle_set(Vec::new(), config));
-        let group = Group { view: Publisher::new(Arc::new(empty)), subscriptions: 1, matched };
-        let reader = group.view.reader();
+        let view = Publisher::new(Arc::new(empty));
+        let mut group = Group { view, watchers: Watchers::default(), matched };
+        let member = group.join(bell);
         self.group_index.insert(selectors, selectors);
         self.groups.insert(selectors.clone(), group);
         self.rebuild(selectors, config);
-        reader
+        member
     }
 
-    /// Leaves the group of `selectors`, which is removed with its last subscription.
-    pub(super) fn leave(&mut self, selectors: &SelectorSet, config: &CacheConfig) {
+    /// Leaves the group of `selectors`, which is removed with its last member.
+    pub(super) fn leave(
+        &mut self,
+        selectors: &SelectorSet,
+        watcher: Watcher,
+        config: &CacheConfig,
+    ) {
         let Some(group) = self.groups.get_mut(selectors) else { return };
-        group.subscriptions -= 1;
-        if group.subscriptions > 0 {
+        group.watchers.leave(watcher);
+        if !group.watchers.is_empty() {
             return;
         }
         if let Some(group) = self.groups.remove(selectors) {
@@ -47,6 +60,13 @@ impl State {
             for id in &group.matched {
                 self.remove_reader(id, config);
             }
+        }
+    }
+
+    /// Takes over what a member of the group of `selectors` follows now.
+    pub(super) fn follow(&mut self, selectors: &SelectorSet, watcher: Watcher, bell: &Arc<Bell>) {
+        if let Some(group) = self.groups.get_mut(selectors) {
+            group.watchers.follow(watcher, bell);
         }
     }
 
@@ -117,7 +137,7 @@ impl State {
         let made_at = Instant::now();
         let view = View { is_synced: self.is_synced, identities, pending, bundles, made_at };
         if let Some(group) = self.groups.get(key) {
-            group.view.publish(Arc::new(view));
+            group.publish(view);
         }
     }
 
@@ -134,6 +154,37 @@ impl State {
         let set = BundleSet::new(own, foreign);
         self.bundle_sets.insert(federated, Arc::clone(&set));
         set
+    }
+}
+
+impl Group {
+    fn join(&mut self, bell: &Arc<Bell>) -> Member {
+        Member { view: self.view.reader(), watcher: self.watchers.join(bell) }
+    }
+
+    /// Replaces the view and wakes those who follow what differs.
+    fn publish(&self, view: View) {
+        let before = self.view.current();
+        let change = view.difference(&before);
+        let is_first = view.is_synced != before.is_synced;
+        self.view.publish(Arc::new(view));
+        if is_first { self.watchers.ring_all() } else { self.watchers.ring(change) }
+    }
+}
+
+impl View {
+    /// What a stream that has seen `before` has not seen yet.
+    fn difference(&self, before: &Self) -> Interest {
+        let is_same = self.identities.len() == before.identities.len()
+            && self.identities.iter().zip(&before.identities).all(|(a, b)| Arc::ptr_eq(a, b));
+        let identities = if is_same && self.pending == before.pending {
+            Interest::Nothing
+        } else {
+            Interest::Identities
+        };
+        let is_same = Arc::ptr_eq(&self.bundles, &before.bundles);
+        let bundles = if is_same { Interest::Nothing } else { Interest::Bundles };
+        identities.and(bundles)
     }
 }
 

@@ -14,13 +14,15 @@ pub mod signed;
 pub mod state;
 pub mod subscribe;
 pub mod view;
+pub mod watchers;
 
 pub use apply::{EntryWriter, Update, UpdateKind};
 pub use served::{ServedSequence, StreamAck};
 pub use signed::{Rejected, Signed, SvidWriter};
 pub use state::{Cache, CacheConfig, CacheSnapshot, StoredSvid};
-pub use subscribe::Subscription;
+pub use subscribe::{CacheEnded, Subscription};
 pub use view::View;
+pub use watchers::Interest;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::runtime::Publisher;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 impl Cache {
@@ -36,6 +36,7 @@ impl Cache {
             served: ServedSequence::new(),
             generation: Publisher::new(0),
             work: Publisher::new(0),
+            has_ended: AtomicBool::new(false),
         }));
         let work = cache.0.work.reader();
         (cache.clone(), EntryWriter::new(cache.clone()), SvidWriter::new(cache, work))

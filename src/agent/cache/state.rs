@@ -5,6 +5,7 @@ use super::{
     index::{SubsetIndex, SupersetIndex},
     served::ServedSequence,
     view::{BundleSet, Identity, View},
+    watchers::Watchers,
 };
 use crate::{
     runtime::{Backoff, Clock, Publisher, Reader},
@@ -13,7 +14,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Shared {
     pub(super) generation: Publisher<u64>,
     /// Bumped when something may be due sooner than it was.
     pub(super) work: Publisher<u64>,
+    /// The agent ends, and with it every subscription.
+    pub(super) has_ended: AtomicBool,
 }
 
 pub(super) struct State {
@@ -93,7 +96,7 @@ pub(super) struct Record {
 /// The subscriptions of one selector set, which share one view.
 pub(super) struct Group {
     pub(super) view: Publisher<Arc<View>>,
-    pub(super) subscriptions: usize,
+    pub(super) watchers: Watchers,
     /// The entries that match.
     pub(super) matched: Vec<EntryId>,
 }

@@ -1,49 +1,88 @@
 //! Subscriptions: a caller's selectors, and the view that belongs to them as it changes.
 
-use super::{state::Cache, view::View};
+use super::{
+    groups::Member,
+    state::Cache,
+    view::View,
+    watchers::{Interest, Watcher},
+};
 use crate::{
-    runtime::{Reader, publish::WriterGone},
+    runtime::{Bell, Reader},
     spiffe::SelectorSet,
 };
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// One stream's interest in the identities of its selectors. While it lives, SVIDs for the entries
 /// that match are kept ready.
 pub struct Subscription {
     view: Reader<Arc<View>>,
+    watcher: Watcher,
+    bell: Arc<Bell>,
     selectors: SelectorSet,
     cache: Cache,
 }
 
+/// The agent ends: there will be no other view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is shutting down")]
+pub struct CacheEnded;
+
 impl Cache {
-    /// Subscribes a caller that has `selectors`. Never waits.
+    /// Subscribes a caller that has `selectors` to everything of theirs. Never waits.
     #[must_use]
     pub fn subscribe(&self, selectors: &SelectorSet) -> Subscription {
-        let (view, has_work) = {
+        let bell = Arc::new(Bell::default());
+        let (Member { view, watcher }, has_work) = {
             let mut state = self.0.state.lock();
             let before = state.due.next_due();
-            let view = state.join(selectors, &self.0.config);
-            (view, state.due.next_due() != before)
+            let member = state.join(selectors, &bell, &self.0.config);
+            (member, state.due.next_due() != before)
         };
         if has_work {
             self.announce_work();
         }
-        Subscription { view, selectors: selectors.clone(), cache: self.clone() }
+        Subscription { view, watcher, bell, selectors: selectors.clone(), cache: self.clone() }
+    }
+
+    /// Ends every subscription, those to come included.
+    pub fn end(&self) {
+        self.0.has_ended.store(true, Ordering::Release);
+        self.0.state.lock().groups.values().for_each(|group| group.watchers.ring_all());
     }
 }
 
 impl Subscription {
     /// The view as it is now; a change until now no longer wakes [`Subscription::changed`].
     pub fn current(&mut self) -> Arc<View> {
-        self.view.take_current()
+        self.bell.silence();
+        self.view.current()
     }
 
-    /// Waits for the next view. Dropping it is safe.
+    /// Wakes [`Subscription::changed`] for `interest` alone from now on.
+    pub fn follow(&mut self, interest: Interest) {
+        if self.watcher.interest != interest {
+            self.watcher.interest = interest;
+            self.cache.0.state.lock().follow(&self.selectors, self.watcher, &self.bell);
+        }
+    }
+
+    /// Waits until what is followed may have changed or somebody else rang the bell. Dropping it is safe.
     ///
     /// # Errors
-    /// [`WriterGone`] when the cache is gone, which is when the agent ends.
-    pub async fn changed(&mut self) -> Result<Arc<View>, WriterGone> {
-        self.view.changed().await
+    /// [`CacheEnded`] when the agent ends.
+    pub async fn changed(&mut self) -> Result<Arc<View>, CacheEnded> {
+        let has_ended = || self.cache.0.has_ended.load(Ordering::Acquire);
+        // Whoever ends the cache rings after saying so.
+        if !has_ended() {
+            self.bell.heard().await;
+        }
+        if has_ended() { Err(CacheEnded) } else { Ok(self.view.current()) }
+    }
+
+    /// What wakes [`Subscription::changed`], for those who have something else to say to its stream.
+    #[must_use]
+    pub const fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 
     /// The selectors that were subscribed.
@@ -55,6 +94,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.cache.0.state.lock().leave(&self.selectors, &self.cache.0.config);
+        let state = &self.cache.0.state;
+        state.lock().leave(&self.selectors, self.watcher, &self.cache.0.config);
     }
 }

@@ -1,7 +1,7 @@
 //! One batch of SVIDs: keys and CSRs, the call, and the check of each answer. Cryptography runs on the
 //! blocking pool, and one bad answer spoils no other.
 
-use super::schedule;
+use super::schedule::Rhythm;
 use crate::{
     agent::cache::{Cache, Signed},
     runtime::{Clock, TaskSet, backoff, tasks::BlockingError},
@@ -36,7 +36,7 @@ use tonic::{Code, Status, transport::Channel};
 pub(super) struct Signing {
     pub(super) cache: Cache,
     pub(super) clock: Clock,
-    pub(super) cap: Option<Duration>,
+    pub(super) rhythm: Rhythm,
 }
 
 /// A batch that was answered.
@@ -219,7 +219,7 @@ fn verify(
     let (mut signed, mut failed) = (Vec::with_capacity(svids.len()), Vec::new());
     let now: SystemTime = signing.clock.now();
     for (entry, svid) in svids {
-        let due = schedule::due(now, svid.not_after(), backoff::uniform(), signing.cap);
+        let due = signing.rhythm.due(now, svid.not_after(), backoff::uniform());
         let id = entry.id.clone();
         match Signed::verify(entry, svid, due, bundle, now) {
             Ok(one) => signed.push(one),

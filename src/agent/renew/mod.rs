@@ -1,7 +1,7 @@
 //! The workloads' SVIDs: signed when they are wanted, renewed before they end.
 
 pub mod batch;
-pub mod schedule;
+mod schedule;
 pub mod task;
 
 pub use task::{Renewal, RenewalParts};

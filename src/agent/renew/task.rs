@@ -4,7 +4,10 @@
 //! Nothing is asked while the server is away; what is there stays in use. When it is back, everything
 //! that failed meanwhile is tried at once.
 
-use super::batch::{self, Answered, BatchError, Signing};
+use super::{
+    batch::{self, Answered, BatchError, Signing},
+    schedule::Rhythm,
+};
 use crate::{
     agent::{
         cache::{Cache, SvidWriter},
@@ -67,7 +70,8 @@ impl Renewal {
     /// Nothing asked yet.
     #[must_use]
     pub fn new(parts: RenewalParts) -> Self {
-        let signing = Signing { cache: parts.cache, clock: parts.clock, cap: parts.renew_every };
+        let rhythm = Rhythm { cap: parts.renew_every, start: parts.clock.now() };
+        let signing = Signing { cache: parts.cache, clock: parts.clock, rhythm };
         Self {
             svids: parts.svids,
             connection: parts.connection,

@@ -9,7 +9,7 @@ use crate::{
         serve::secret::Validation,
         workload::attest::{AttestError, Attestor},
     },
-    runtime::{Backoff, Clock, Publisher, Reader, Shutdown},
+    runtime::{Backoff, Bell, Clock, Shutdown},
     spiffe::SelectorSet,
     transport::{peer::PeerCred, status::Kind},
 };
@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -52,7 +52,9 @@ pub struct Caller {
     /// A response was refused and nothing that differs was sent since.
     is_refusing: AtomicBool,
     /// How often bundle streams were told to send their bytes anew.
-    nudges: Publisher<u8>,
+    nudges: AtomicU8,
+    /// What tells them so.
+    bells: Mutex<Vec<Weak<Bell>>>,
     /// Names that were explained in the log already.
     explained: Mutex<HashSet<Arc<str>>>,
 }
@@ -70,7 +72,8 @@ impl Caller {
             peer,
             attested: tokio::sync::Mutex::new(None),
             is_refusing: AtomicBool::new(false),
-            nudges: Publisher::new(0),
+            nudges: AtomicU8::new(0),
+            bells: Mutex::default(),
             explained: Mutex::default(),
         }
     }
@@ -102,11 +105,20 @@ impl Caller {
     /// Attests and subscribes, waiting as long as an attestor cannot tell: an answer from partial
     /// knowledge would be wrong for the stream's life (agent.md §3.2). Dropping it is safe.
     pub(super) async fn subscribe_patiently(&self) -> Result<Subscription, Status> {
+        let selectors = tokio::select! {
+            biased;
+            () = self.serving.shutdown.requested() => return Err(shutting_down()),
+            selectors = self.attest_patiently() => selectors?,
+        };
+        Ok(self.serving.cache.subscribe(&selectors))
+    }
+
+    async fn attest_patiently(&self) -> Result<SelectorSet, Status> {
         // 100 ms to 5 s: a kubelet that restarts is back in seconds, and Envoy waits without asking.
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match self.attest().await {
-                Ok(selectors) => return Ok(self.serving.cache.subscribe(&selectors)),
+                Ok(selectors) => return Ok(selectors),
                 Err(AttestError::CallerEnded { .. }) => return Err(attestation_failed()),
                 Err(error) => {
                     tracing::warn!(
@@ -150,16 +162,23 @@ impl Caller {
     /// the sake of the bad certificate.
     pub(super) fn corrected(&self) {
         if self.is_refusing.swap(false, Ordering::Relaxed) {
-            self.nudges.update(|count| {
-                *count = count.wrapping_add(1).max(1);
-                true
-            });
+            let next = |count: u8| Some(count.wrapping_add(1).max(1));
+            // Fails only where `next` gives nothing.
+            let _before = self.nudges.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+            self.bells.lock().iter().filter_map(Weak::upgrade).for_each(|bell| bell.ring());
         }
     }
 
     /// How often bundle streams were told to send their bytes anew.
-    pub(super) fn nudges(&self) -> Reader<u8> {
-        self.nudges.reader()
+    pub(super) fn nudges(&self) -> u8 {
+        self.nudges.load(Ordering::Relaxed)
+    }
+
+    /// Rings `bell` whenever [`Caller::nudges`] grows, for as long as anybody else holds it.
+    pub(super) fn nudge_by(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.lock();
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(bell));
     }
 
     /// Explains once why `name` is not answered.
@@ -193,6 +212,11 @@ impl Caller {
         let mut explained = self.explained.lock();
         explained.len() < 64 && explained.insert(Arc::clone(name))
     }
+}
+
+/// What a stream is told when the agent ends.
+pub(super) fn shutting_down() -> Status {
+    Kind::Unavailable.status("the agent is shutting down; connect again")
 }
 
 fn attestation_failed() -> Status {

@@ -10,7 +10,7 @@ use super::{
     sotw::{check_type, nonce, refuse_unservable},
 };
 use crate::{
-    agent::cache::View,
+    agent::cache::{Interest, View},
     spiffe::SelectorSet,
     transport::status::Kind,
     wire::proto::envoy::service::discovery::v3::{
@@ -116,9 +116,9 @@ impl Delta {
         Ok(Some(grpc::frame(&response.encode_to_vec(), Bytes::new())))
     }
 
-    /// Whether something was sent on this stream.
-    pub(super) const fn has_sent_anything(&self) -> bool {
-        self.version > 0
+    /// Which changes of its view can concern it.
+    pub(super) fn interest(&self) -> Interest {
+        self.ledger.interest(&self.caller.serving.names)
     }
 }
 

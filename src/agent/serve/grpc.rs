@@ -64,7 +64,12 @@ impl<T: Message + Default> Requests<T> {
                 "request of {length} bytes, expected at most {MAX_MESSAGE_BYTES}"
             )));
         }
-        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let Some(message) = rest.get(..length) else {
+            // Once, and no more than the message: growing in steps would leave holes of every size.
+            let missing = length - rest.len();
+            self.buffer.reserve(missing);
+            return Ok(None);
+        };
         let decoded = T::decode(message)
             .map_err(|error| Kind::Internal.status(format!("malformed request: {error}")))?;
         self.buffer.advance(PREFIX_BYTES + length);

@@ -3,7 +3,10 @@
 //! Pure bookkeeping for both variants of the protocol: knows names and bytes, no messages.
 
 use super::secret::{Resolution, SecretNames, Subject, Validation};
-use crate::{agent::cache::View, transport::status::Kind};
+use crate::{
+    agent::cache::{Interest, View},
+    transport::status::Kind,
+};
 use bytes::Bytes;
 use std::{sync::Arc, time::SystemTime};
 use tonic::Status;
@@ -123,13 +126,23 @@ impl Ledger {
         self.sent.clear();
     }
 
+    /// Which changes of a view can concern what is wanted.
+    pub(super) fn interest(&self, known: &SecretNames) -> Interest {
+        let of = |name: &Arc<str>| match known.subject(name) {
+            Subject::Svid => Interest::Identities,
+            Subject::Bundle => Interest::Bundles,
+            Subject::Foreign => Interest::Nothing,
+        };
+        match &self.wanted {
+            Wanted::Nothing => Interest::Nothing,
+            Wanted::Everything => Interest::Both,
+            Wanted::Named(names) => names.iter().map(of).fold(Interest::Nothing, Interest::and),
+        }
+    }
+
     /// Whether a bundle is among the wanted names.
     pub(super) fn wants_bundle(&self, known: &SecretNames) -> bool {
-        match &self.wanted {
-            Wanted::Nothing => false,
-            Wanted::Everything => true,
-            Wanted::Named(names) => names.iter().any(|n| known.subject(n) == Subject::Bundle),
-        }
+        matches!(self.interest(known), Interest::Bundles | Interest::Both)
     }
 
     /// What was sent, by name.

@@ -5,7 +5,7 @@
 
 use super::{
     body::{Outbox, StreamBody},
-    caller::Caller,
+    caller::{Caller, shutting_down},
     delta::Delta,
     grpc::{Data, Requests},
     ledger::Ledger,
@@ -13,8 +13,10 @@ use super::{
     sotw::{self, Sotw},
 };
 use crate::{
-    agent::{cache::View, metrics::Api},
-    runtime::Reader,
+    agent::{
+        cache::{Interest, View},
+        metrics::Api,
+    },
     spiffe::SelectorSet,
     transport::status::Kind,
     wire::proto::envoy::service::discovery::v3::{
@@ -81,67 +83,60 @@ impl Machine {
         }
     }
 
+    /// Which changes of its view can concern it.
+    fn interest(&self) -> Interest {
+        match self {
+            Self::Sotw(stream, _) => stream.interest(),
+            Self::Delta(stream, _) => stream.interest(),
+        }
+    }
+
     const fn nudge(&mut self, padding: u8) {
         match self {
             Self::Sotw(stream, _) => stream.nudge(padding),
             Self::Delta(stream, _) => stream.nudge(padding),
         }
     }
-
-    fn has_sent_anything(&self) -> bool {
-        match self {
-            Self::Sotw(stream, _) => stream.has_sent_anything(),
-            Self::Delta(stream, _) => stream.has_sent_anything(),
-        }
-    }
 }
 
 /// Runs a stream to its end.
 async fn drive(machine: Machine, caller: Arc<Caller>, outbox: Outbox) -> Result<(), Status> {
-    let serving = Arc::clone(&caller.serving);
     let account = Account::open(&caller);
-    let result = tokio::select! {
-        biased;
-        () = serving.shutdown.requested() => {
-            Err(Kind::Unavailable.status("the agent is shutting down; connect again"))
-        }
-        result = converse(machine, &caller, &outbox, &account) => result,
-    };
+    let result = converse(machine, &caller, &outbox, &account).await;
     if let Err(status) = &result {
         tracing::debug!(pid = caller.pid(), code = ?status.code(), reason = status.message(), "SDS stream ended");
     }
     result
 }
 
+/// Three things wake a stream: its client, what it follows, and the caller's other streams. The last
+/// two ring one bell, since thousands of streams wait here.
 async fn converse(
     mut machine: Machine,
     caller: &Caller,
     outbox: &Outbox,
     account: &Account<'_>,
 ) -> Result<(), Status> {
-    let mut nudges: Reader<u8> = caller.nudges();
     let mut subscription = caller.subscribe_patiently().await?;
+    caller.nudge_by(subscription.bell());
     let selectors = subscription.selectors().clone();
     let mut view = subscription.current();
     loop {
+        machine.nudge(caller.nudges());
         // A push rests here until the client reads; meanwhile newer views replace each other.
         if let Some(frame) = machine.respond(&view, &selectors)? {
-            account.pushing(&frame, &view, machine.has_sent_anything());
+            account.pushing(&frame, &view);
             outbox.send(frame).await;
         }
         tokio::select! {
             biased;
+            changed = subscription.changed() => view = changed.map_err(|_| shutting_down())?,
             client = machine.next_request() => {
                 if client? == Client::Done {
                     return Ok(());
                 }
+                subscription.follow(machine.interest());
                 view = subscription.current();
-            }
-            changed = subscription.changed() => {
-                view = changed.map_err(|_| Kind::Unavailable.status("the agent is ending"))?;
-            }
-            nudged = nudges.changed() => {
-                machine.nudge(nudged.map_err(|_| Kind::Internal.status("the connection is gone"))?);
             }
         }
     }
@@ -181,7 +176,7 @@ async fn fetch(
     let type_url = SECRET_TYPE.to_owned();
     let response = DiscoveryResponse { resources, type_url, ..DiscoveryResponse::default() };
     let frame = super::grpc::frame(&response.encode_to_vec(), Bytes::new());
-    account.pushing(&frame, &view, true);
+    account.pushing(&frame, &view);
     outbox.send(frame).await;
     Ok(())
 }
@@ -201,7 +196,7 @@ impl<'a> Account<'a> {
         Self { caller, opened: Instant::now(), is_held }
     }
 
-    fn pushing(&self, frame: &Data, view: &View, _has_sent_before: bool) {
+    fn pushing(&self, frame: &Data, view: &View) {
         let metrics = &self.caller.serving.metrics;
         metrics.pushed(Api::Sds, frame.remaining());
         if self.release() {

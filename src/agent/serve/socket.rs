@@ -65,6 +65,11 @@ pub async fn start(
     let (listener, publication) = uds::bind(path, SOCKET_MODE, takeover)?;
     let acceptor = Acceptor::start(listener, Greeting::record()?, limits)?;
     let shutdown = serving.shutdown.clone();
+    let ending = Arc::clone(&serving);
+    tasks.spawn("end of the streams", async move {
+        ending.shutdown.requested().await;
+        ending.cache.end();
+    });
     let connections = tasks.clone();
     tasks.spawn("workload socket", async move {
         serve_all(acceptor, connections, shutdown, |peer| {

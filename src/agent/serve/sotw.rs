@@ -12,7 +12,7 @@ use super::{
     secret::SECRET_TYPE,
 };
 use crate::{
-    agent::cache::{StreamAck, View},
+    agent::cache::{Interest, StreamAck, View},
     spiffe::SelectorSet,
     transport::status::Kind,
     wire::proto::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
@@ -139,9 +139,9 @@ impl Sotw {
         Ok(Some(self.encode(balance)))
     }
 
-    /// Whether something was sent on this stream.
-    pub(super) fn has_sent_anything(&self) -> bool {
-        self.version > 0
+    /// Which changes of its view can concern it.
+    pub(super) fn interest(&self) -> Interest {
+        self.ledger.interest(&self.caller.serving.names)
     }
 
     fn encode(&self, balance: Balance) -> Data {

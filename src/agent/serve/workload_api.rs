@@ -3,7 +3,7 @@
 //! Clients of this API ask again by themselves, so what cannot be answered is refused at once, unlike
 //! in SDS; only an identity that is being signed is waited for.
 
-use super::caller::Caller;
+use super::caller::{Caller, shutting_down};
 use crate::{
     agent::{
         cache::{Subscription, View, view::Identity},
@@ -92,15 +92,7 @@ impl<M: Message + PartialEq + Clone> Call<M> {
                     return Ok(answer);
                 }
             }
-            view = tokio::select! {
-                biased;
-                () = serving.shutdown.requested() => {
-                    return Err(Kind::Unavailable.status("the agent is shutting down; connect again"));
-                }
-                changed = self.subscription.changed() => {
-                    changed.map_err(|_| Kind::Unavailable.status("the agent is ending"))?
-                }
-            };
+            view = self.subscription.changed().await.map_err(|_| shutting_down())?;
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Read here and not asked of the C library: its name service loads plugins, which a static binary
 //! cannot, and may ask the network, which attestation must not wait for. Names that only a directory
-//! service knows are therefore unknown. A file is read again when it has changed; reading takes
-//! microseconds and happens on the caller's task.
+//! service knows are therefore unknown. A file is read again when it has changed, which is
+//! looked at once a second; reading takes microseconds and happens on the caller's task.
 
 use parking_lot::Mutex;
 use std::{
@@ -13,7 +13,9 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Names of users and groups by their numbers.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub enum AccountsError {
     },
 }
 
+/// So that a thousand callers at once do not ask a thousand times.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// 16 MiB, a quarter of a million accounts.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -85,6 +89,7 @@ struct NameFile {
 #[derive(Debug)]
 struct LastRead {
     stamp: Stamp,
+    checked: Instant,
     names: HashMap<u32, Arc<str>>,
 }
 
@@ -103,17 +108,25 @@ impl NameFile {
 
     fn name(&self, number: u32) -> Result<Option<Arc<str>>, AccountsError> {
         let mut last_read = self.last_read.lock();
+        let now = Instant::now();
+        if let Some(last) = &*last_read
+            && now.duration_since(last.checked) < CHECK_EVERY
+        {
+            return Ok(last.names.get(&number).cloned());
+        }
         let metadata = match fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.unreadable(source)),
         };
         let stamp = Stamp::of(&metadata);
-        let names = match &*last_read {
-            Some(last) if last.stamp == stamp => &last.names,
-            _ => &last_read.insert(LastRead { stamp, names: self.read()? }).names,
+        let names = match last_read.take() {
+            Some(last) if last.stamp == stamp => last.names,
+            _ => self.read()?,
         };
-        Ok(names.get(&number).cloned())
+        let name = names.get(&number).cloned();
+        *last_read = Some(LastRead { stamp, checked: now, names });
+        Ok(name)
     }
 
     fn read(&self) -> Result<HashMap<u32, Arc<str>>, AccountsError> {
@@ -184,12 +197,13 @@ mod tests {
         assert_eq!(accounts.group(0).unwrap(), None);
     }
 
-    #[test]
-    fn a_replaced_file_is_read_again() {
+    #[tokio::test(start_paused = true)]
+    async fn a_replaced_file_is_read_again_after_a_second() {
         let (dir, accounts) = accounts("old:x:7:7:");
         assert_eq!(accounts.user(7).unwrap().as_deref(), Some("old"));
         fs::write(dir.path().join("next"), "new:x:7:7:").unwrap();
         fs::rename(dir.path().join("next"), dir.path().join("passwd")).unwrap();
+        tokio::time::advance(CHECK_EVERY).await;
         assert_eq!(accounts.user(7).unwrap().as_deref(), Some("new"));
     }
 

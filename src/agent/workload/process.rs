@@ -94,7 +94,8 @@ impl Process {
     /// When the process has ended or its status cannot be read.
     pub fn ids(&self) -> Result<Ids, ProcessError> {
         let file = self.open_file("status", OFlags::RDONLY)?;
-        let mut text = String::new();
+        // Enough for all but the longest lists of groups: the kernel writes it anew for each read.
+        let mut text = String::with_capacity(4_096);
         file.take(MAX_STATUS_BYTES)
             .read_to_string(&mut text)
             .map_err(|source| failed(self.pid, "status", source))?;

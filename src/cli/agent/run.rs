@@ -3,11 +3,22 @@
 use super::settings::Settings;
 use crate::{
     agent::start::{Agent, RunningAgent},
-    cli::{Failure, command::Command, flags::FlagSet, rpc, running::until_terminated},
+    cli::{
+        Failure,
+        command::Command,
+        flags::FlagSet,
+        rpc,
+        running::{open_files, until_terminated},
+    },
     runtime::Clock,
     telemetry::Logging,
     transport::Takeover,
 };
+
+/// The socket and the process at its other end.
+const FILES_PER_CONNECTION: u64 = 2;
+/// Logs, timers, the server, and the files that attestation reads.
+const OTHER_FILES: u64 = 100;
 
 /// Runs the agent until SIGTERM.
 #[derive(Debug, Default)]
@@ -36,6 +47,8 @@ impl Command for Run {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        let sidecars = u64::try_from(loaded.config.limits.connections).unwrap_or(u64::MAX);
+        open_files(sidecars.saturating_mul(FILES_PER_CONNECTION).saturating_add(OTHER_FILES));
         until_terminated(
             // The agent has a thread and an event loop of its own: this one waits for signals.
             rpc::runtime()?,

@@ -2,12 +2,20 @@
 
 use super::settings::Settings;
 use crate::{
-    cli::{Failure, command::Command, flags::FlagSet, running::until_terminated},
+    cli::{
+        Failure,
+        command::Command,
+        flags::FlagSet,
+        running::{open_files, until_terminated},
+    },
     runtime::Clock,
     server::start::{RunningServer, Server},
     telemetry::Logging,
 };
 use std::io;
+
+/// For a thousand agents with a connection each, and the store.
+const FILES: u64 = 1_100;
 
 /// Runs the server until SIGTERM.
 #[derive(Debug, Default)]
@@ -30,6 +38,7 @@ impl Command for Run {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        open_files(FILES);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("server")

@@ -43,7 +43,7 @@ bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 
 compare: ## the same load on finial and on the SPIRE whose programs are in SPIRE_BIN_DIR
 	$(if $(SPIRE_BIN_DIR),,$(error set SPIRE_BIN_DIR to the folder with spire-server and spire-agent of the SPIRE to compare with))
-	cargo bench --locked --bench promises -- compare --spire "$(SPIRE_BIN_DIR)" --rounds $(ROUNDS)
+	cargo bench --locked --bench promises -- compare --rounds $(ROUNDS)
 
 setup-demo setup-test: setup-%:
 	@scripts/setup.sh $*

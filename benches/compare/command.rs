@@ -18,7 +18,7 @@ use tokio::time::Instant;
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
     /// The folder with SPIRE's `spire-server` and `spire-agent`.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, env = "SPIRE_BIN_DIR", value_name = "FOLDER")]
     spire: PathBuf,
     /// How many rounds; each starts both products afresh and takes two minutes.
     #[arg(long, default_value = "2")]
@@ -71,9 +71,9 @@ impl Compare {
 
 /// What is compared, and how.
 fn heading([spire, finial]: &[Product; 2], rounds: NonZeroU32) -> anyhow::Result<String> {
-    let version = spire
-        .version()
-        .context("--spire (SPIRE_BIN_DIR) must name a folder with spire-server and spire-agent")?;
+    let version = spire.version().context(
+        "SPIRE_BIN_DIR (or --spire) must name a folder with spire-server and spire-agent",
+    )?;
     let cores = match machine::description().get("cores_bound").and_then(Value::as_bool) {
         Some(true) => "The server and the agent of either share one core, the load has another.",
         _ => "Products and load share every core.",

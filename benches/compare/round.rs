@@ -5,7 +5,7 @@ use super::{
     fleet, late, push,
 };
 use crate::{
-    harness::{mesh::Mesh, process::Process, product::Product},
+    harness::{agent::WorkloadsBy, mesh::Mesh, process::Process, product::Product},
     load::fleet::Fleet,
     promises::{millis, number},
 };
@@ -21,7 +21,7 @@ pub(super) async fn run(
     product: &Product,
     record: &mut impl FnMut(Figure, Sample),
 ) -> anyhow::Result<()> {
-    let mesh = Mesh::of(product).await?;
+    let mesh = Mesh::of(product, WorkloadsBy::User).await?;
     let mut web = late::web(&mesh).await?;
     let megabytes = |process: &Process| anyhow::Ok(number(process.memory()?.rss) * 1.024 / 1e3);
     record(Figure::AgentMemory, Ok(megabytes(&mesh.agent.process)?));

@@ -47,8 +47,8 @@ impl Agent {
 
     /// Starts an agent of finial whose server nobody has ever reached, and waits until its socket answers.
     pub(crate) async fn without_server() -> anyhow::Result<Self> {
-        let token = "a-token-that-nobody-asks-for";
-        Self::start(&Product::Finial, free_port()?, token, WorkloadsBy::User).await
+        let (product, by) = (&Product::Finial, WorkloadsBy::User);
+        Self::start(product, free_port()?, "a-token-that-nobody-asks-for", by).await
     }
 
     async fn start(
@@ -57,7 +57,8 @@ impl Agent {
         token: &str,
         by: WorkloadsBy,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        // In memory, where the agent leaves its SVIDs for the next one: so they go with the folder.
+        let folder = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm")?;
         let socket = folder.path().join("agent.sock");
         let config = folder.path().join("agent.conf");
         fs::write(&config, configuration(product, port, &socket, folder.path(), token, by))?;

@@ -41,21 +41,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 impl Mesh {
     /// Starts finial's, both as processes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        Self::start_by(WorkloadsBy::User).await
+        Self::of(&Product::Finial, WorkloadsBy::User).await
     }
 
-    /// The same, with an agent that tells workloads apart `by` something else.
-    pub(crate) async fn start_by(by: WorkloadsBy) -> anyhow::Result<Self> {
-        let server = Server::start().await?;
-        let port = server.port;
-        Self::join(&Product::Finial, server, port, by).await
-    }
-
-    /// Starts the product's, both as processes.
-    pub(crate) async fn of(product: &Product) -> anyhow::Result<Self> {
+    /// Starts the product's, both as processes, with an agent that tells workloads apart `by` this.
+    pub(crate) async fn of(product: &Product, by: WorkloadsBy) -> anyhow::Result<Self> {
         let server = Server::of(product).await?;
         let port = server.port;
-        Self::join(product, server, port, WorkloadsBy::User).await
+        Self::join(product, server, port, by).await
     }
 }
 

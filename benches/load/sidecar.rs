@@ -83,7 +83,7 @@ impl Subscription<'_> {
         let mut stream = client.stream(&[self.name]).await?;
         let mut last = Last::default();
         loop {
-            let answer = stream.next().await?;
+            let answer = stream.wait().await?;
             stream.ack(&answer)?;
             self.judge(&answer, &mut last, held);
             *turn = None;

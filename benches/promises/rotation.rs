@@ -8,6 +8,7 @@ use crate::{
         crowd::Crowd,
         machine::{Core, on_core},
         mesh::{Mesh, PATIENCE, check, identity},
+        product::Product,
         row::{Bound, Row},
     },
     limits::{crypto, socket},
@@ -35,7 +36,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
         anyhow::Ok(crypto::rotation()? + writes)
     })?;
     let mut crowd = Crowd::new(IDENTITIES)?;
-    let mesh = Mesh::start_by(WorkloadsBy::Program).await?;
+    let mesh = Mesh::of(&Product::Finial, WorkloadsBy::Program).await?;
     let entries = register(&mesh, &crowd).await?;
     let fleet = Fleet::launch(sidecars(&mesh, &mut crowd)?);
     ensure!(fleet.served(PATIENCE).await, "not every sidecar was served");

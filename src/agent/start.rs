@@ -6,7 +6,7 @@
 //!
 //! Start: own state → workload socket, which greets from here on → what the last process left →
 //! identity, sync, renewal → admin socket and pages. Shutdown: GOAWAY to every stream, every task
-//! within [`FINISH_WITHIN`].
+//! within `FINISH_WITHIN`.
 
 use crate::{
     agent::{

@@ -67,8 +67,8 @@ impl Upkeep {
             max_svids: config.x509_svid_cache_max_size,
         });
         let last = own_svid::stored_id(&node.state(), &config.trust_domain);
-        let trust =
-            Trust::open(config.trust_domain.clone(), config.bootstrap.clone(), Arc::clone(&node));
+        let (trust_domain, source) = (config.trust_domain.clone(), config.bootstrap.clone());
+        let trust = Trust::open(trust_domain, source, Arc::clone(&node), clock.clone());
         let trust = Arc::new(trust);
         let (identity, handle) = Identity::open(Parts {
             trust_domain: config.trust_domain.clone(),

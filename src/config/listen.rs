@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Cause, Origin, Problems, Section, Setting, value};
+use super::{Cause, Idle, Origin, Problems, Section, Setting, value};
 
 /// The listener for liveness and readiness probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,24 +81,24 @@ impl RawTelemetry {
     /// Reads the block.
     pub fn read(section: &mut Section<'_, '_>) -> Self {
         let prometheus = section.section("Prometheus", |prometheus| {
-            prometheus.unsupported(&["tls"]);
+            prometheus.unsupported(&[("tls", Idle::Unset)]);
             RawPrometheus {
                 host: prometheus.text("host", value::string),
                 port: prometheus.integer("port"),
             }
         });
         section.unsupported(&[
-            "DogStatsd",
-            "Statsd",
-            "M3",
-            "InMem",
-            "MetricPrefix",
-            "EnableTrustDomainLabel",
-            "EnableHostnameLabel",
-            "AllowedPrefixes",
-            "BlockedPrefixes",
-            "AllowedLabels",
-            "BlockedLabels",
+            ("DogStatsd", Idle::Unset),
+            ("Statsd", Idle::Unset),
+            ("M3", Idle::Unset),
+            ("InMem", Idle::Unset),
+            ("MetricPrefix", Idle::Unset),
+            ("EnableTrustDomainLabel", Idle::At("false")),
+            ("EnableHostnameLabel", Idle::Unset),
+            ("AllowedPrefixes", Idle::Unset),
+            ("BlockedPrefixes", Idle::Unset),
+            ("AllowedLabels", Idle::Unset),
+            ("BlockedLabels", Idle::Unset),
         ]);
         Self { prometheus }
     }

@@ -20,6 +20,7 @@ pub mod secret;
 pub mod section;
 pub mod setting;
 pub mod source;
+pub mod unsupported;
 pub mod value;
 pub mod warning;
 
@@ -29,4 +30,5 @@ pub use section::Section;
 pub use setting::{Origin, Setting};
 pub use source::{Environment, Source};
 pub use tree::Position;
+pub use unsupported::{Idle, Unsupported};
 pub use warning::{Loaded, Warning};

@@ -2,10 +2,15 @@
 //!
 //! A program describes each type as a table of the plugins it has built in; the rest is refused by name.
 
-use super::{Cause, Origin, Position, Problems, Section};
+use super::{Cause, Idle, Origin, Position, Problems, Section, Unsupported};
 
 /// The keys of a plugin that is a program of its own, or has its data in a file of its own.
-const EXTERNAL: &[&str] = &["plugin_cmd", "plugin_args", "plugin_checksum", "plugin_data_file"];
+const EXTERNAL: &[Unsupported] = &[
+    ("plugin_cmd", Idle::Unset),
+    ("plugin_args", Idle::Unset),
+    ("plugin_checksum", Idle::Unset),
+    ("plugin_data_file", Idle::Unset),
+];
 
 /// A plugin's name and the reader of its `plugin_data`.
 pub type BuiltIn<T> = (&'static str, fn(&mut Section<'_, '_>) -> T);

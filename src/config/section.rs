@@ -7,7 +7,7 @@
 
 use super::similar::nearest;
 use super::tree::{Entry, Form, Node, Position, Value};
-use super::{Cause, Origin, Problems, Setting, value};
+use super::{Cause, Origin, Problems, Setting, Unsupported, value};
 
 /// The name of a block whose key is a name, such as a plugin's.
 #[derive(Clone, Copy, Debug)]
@@ -160,13 +160,18 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
-    /// Says that these keys are SPIRE's and not yet finial's. No typo is taken for one of them: it would not help.
-    pub fn unsupported(&mut self, keys: &[&str]) {
-        for entry in self.take(|entry| keys.iter().any(|key| key.eq_ignore_ascii_case(&entry.key)))
-        {
-            let path = self.path_of(&entry.key);
-            let cause = Cause::UnsupportedKey { path: path.clone() };
-            self.problems.push(path, Some(Origin::File(entry.at)), cause);
+    /// Says that these settings are SPIRE's and not yet finial's: refused unless they ask for nothing. No typo is
+    /// taken for one of them: it would not help.
+    pub fn unsupported(&mut self, settings: &[Unsupported]) {
+        for (key, idle) in settings {
+            for entry in self.take(|entry| key.eq_ignore_ascii_case(&entry.key)) {
+                if idle.covers(&entry.value.value) {
+                    continue;
+                }
+                let path = self.path_of(&entry.key);
+                let cause = Cause::UnsupportedKey { path: path.clone() };
+                self.problems.push(path, Some(Origin::File(entry.at)), cause);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! How often agents may ask for what costs the server work: token buckets, by agent once it has proved
 //! who it is and by address before (behind one NAT, SPIRE lets all agents share a bucket).
 //!
-//! A caller waits for its turn, as with SPIRE, but no longer than [`MAX_WAIT`]; the texts are SPIRE's
+//! A caller waits for its turn, as with SPIRE, but no longer than `MAX_WAIT`; the texts are SPIRE's
 //! (server.md §1.5). Local callers are not limited.
 
 use super::{caller::Caller, config::RateLimit};

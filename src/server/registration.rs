@@ -12,7 +12,7 @@ use crate::{
     spiffe::{Entry, EntryId, EntrySpec, SpiffeId, TrustDomain, dns::DnsName},
     transport::status::Kind,
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::Ipv4Addr, sync::Arc};
 
 /// Writes entries. Clones share the store.
 #[derive(Clone)]
@@ -77,6 +77,9 @@ pub enum RegistrationError {
         /// The name.
         name: DnsName,
     },
+    /// No client looks for an address among the DNS names of a certificate (RFC 6125 §1.7.2).
+    #[error("invalid DNS name: {0} is an IP address")]
+    DnsIsAddress(DnsName),
     /// A workload has its own trust domain's bundle in any case.
     #[error("invalid federated trust domain: \"{0}\" is the server's own")]
     FederatesWithItself(TrustDomain),
@@ -175,6 +178,10 @@ impl Registration {
         }
         if spec.federates_with.contains(&self.trust_domain) {
             return Err(RegistrationError::FederatesWithItself(self.trust_domain.clone()));
+        }
+        let is_address = |name: &&DnsName| name.as_str().parse::<Ipv4Addr>().is_ok();
+        if let Some(address) = spec.dns_names.iter().find(is_address) {
+            return Err(RegistrationError::DnsIsAddress(address.clone()));
         }
         match dns_overlap(&spec.dns_names) {
             Some((wildcard, name)) => Err(RegistrationError::DnsOverlap { wildcard, name }),

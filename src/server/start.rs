@@ -2,7 +2,7 @@
 //!
 //! Start: data directory → store → keys and authority → own SVID → sockets → tasks; when it returns,
 //! agents and operators can connect. Shutdown: listeners stop, every connection is sent GOAWAY, streams
-//! get [`FINISH_WITHIN`] to end, then the store closes.
+//! get `FINISH_WITHIN` to end, then the store closes.
 
 use super::{
     ca::{self, Ca, CaError, CaState, KeyStore, keystore::KeyStoreError},

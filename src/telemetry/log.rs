@@ -1,8 +1,7 @@
 //! The program's log: which events are written, and the one call that turns logging on.
 //!
 //! Our own events follow the level; other crates are heard from warnings on only, for theirs tell of
-//! mechanics. Refuses to know what a line looks like ([`super::line`]) and where it goes
-//! ([`super::sink`]).
+//! mechanics. Refuses to know what a line looks like (`line`) and where it goes (`sink`).
 
 use crate::{
     config::log::{Format, Level, Log},

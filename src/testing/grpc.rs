@@ -9,7 +9,7 @@ use h2::{
 };
 use http::{HeaderMap, Method, Request, Version, header::CONTENT_TYPE};
 use prost::Message;
-use std::{io, marker::PhantomData, path::Path, time::Duration};
+use std::{fmt, io, marker::PhantomData, path::Path, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -34,6 +34,22 @@ pub enum CallError {
     /// A message that cannot be decoded.
     #[error("malformed message")]
     Decode(#[from] prost::DecodeError),
+    /// Nothing came, and the call did not end either.
+    #[error("no answer from {method} within {PATIENCE:?}{}", About(names))]
+    Overdue {
+        /// The method that was called.
+        method: &'static str,
+        /// What it was asked for, as far as that is known.
+        names: Vec<String>,
+    },
+}
+
+struct About<'a>(&'a [String]);
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ", asked for {:?}", self.0) }
+    }
 }
 
 impl CallError {
@@ -44,6 +60,14 @@ impl CallError {
             Self::Ended(status) => Some(status.code()),
             _ => None,
         }
+    }
+
+    /// The same error of a call that asked for `asked`.
+    pub(super) fn of_call_for(mut self, asked: &[String]) -> Self {
+        if let Self::Overdue { names, .. } = &mut self {
+            *names = asked.to_vec();
+        }
+        self
     }
 }
 
@@ -58,12 +82,17 @@ pub struct Connection {
 /// One call: messages out by [`Call::send`], messages in by [`Call::next`], in any order.
 #[derive(Debug)]
 pub struct Call<M> {
+    method: &'static str,
     outgoing: SendStream<Bytes>,
     response: Option<ResponseFuture>,
     body: Option<RecvStream>,
     received: BytesMut,
     message: PhantomData<fn() -> M>,
 }
+
+/// Longer than any answer takes on a busy machine: what is not here by then never comes, and a test
+/// that waited on would hang with it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an Envoy with Istio's cluster name sends as `:authority`.
 const AUTHORITY: &str = "sds-grpc";
@@ -107,7 +136,10 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection has ended, or the server refuses another stream.
-    pub async fn call<M: Message + Default>(&self, method: &str) -> Result<Call<M>, CallError> {
+    pub async fn call<M: Message + Default>(
+        &self,
+        method: &'static str,
+    ) -> Result<Call<M>, CallError> {
         let request = Request::builder()
             .method(Method::POST)
             .version(Version::HTTP_2)
@@ -121,6 +153,7 @@ impl Connection {
         let mut requests = self.requests.clone().ready().await?;
         let (response, outgoing) = requests.send_request(request, false)?;
         Ok(Call {
+            method,
             outgoing,
             response: Some(response),
             body: None,
@@ -180,8 +213,19 @@ impl<M: Message + Default> Call<M> {
     /// The next message. Dropping it is safe: what has arrived is kept for the next call.
     ///
     /// # Errors
-    /// When none can come any more: [`CallError::Ended`] with the server's status.
+    /// When none can come any more: [`CallError::Ended`] with the server's status; when none has come
+    /// within [`PATIENCE`].
     pub async fn next(&mut self) -> Result<M, CallError> {
+        let (method, names) = (self.method, Vec::new());
+        let next = tokio::time::timeout(PATIENCE, self.wait()).await;
+        next.unwrap_or(Err(CallError::Overdue { method, names }))
+    }
+
+    /// The next message, however long it takes. Dropping it is safe, as with [`Call::next`].
+    ///
+    /// # Errors
+    /// When none can come any more.
+    pub async fn wait(&mut self) -> Result<M, CallError> {
         loop {
             if let Some(message) = self.take_message()? {
                 return Ok(message);

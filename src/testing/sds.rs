@@ -220,9 +220,23 @@ impl SdsStream {
     /// The next response, which stays unanswered. Dropping it is safe.
     ///
     /// # Errors
-    /// When the stream has ended.
+    /// When the stream has ended, or is silent for too long.
     pub async fn next(&mut self) -> Result<Answer, CallError> {
-        let answer = answer(self.call.next().await?)?;
+        let next = self.call.next().await;
+        self.received(next.map_err(|error| error.of_call_for(&self.names))?)
+    }
+
+    /// The next response, however long it takes, which stays unanswered. Dropping it is safe.
+    ///
+    /// # Errors
+    /// When the stream has ended.
+    pub async fn wait(&mut self) -> Result<Answer, CallError> {
+        let next = self.call.wait().await?;
+        self.received(next)
+    }
+
+    fn received(&mut self, response: DiscoveryResponse) -> Result<Answer, CallError> {
+        let answer = answer(response)?;
         self.last_nonce.clone_from(&answer.nonce);
         Ok(answer)
     }
@@ -230,7 +244,7 @@ impl SdsStream {
     /// The next response, acknowledged.
     ///
     /// # Errors
-    /// When the stream has ended.
+    /// When the stream has ended, or is silent for too long.
     pub async fn accept(&mut self) -> Result<Answer, CallError> {
         let answer = self.next().await?;
         self.ack(&answer)?;
@@ -300,7 +314,7 @@ impl DeltaStream {
     /// The next response, which stays unanswered. Dropping it is safe.
     ///
     /// # Errors
-    /// When the stream has ended.
+    /// When the stream has ended, or is silent for too long.
     pub async fn next(&mut self) -> Result<Answer, CallError> {
         let response = self.call.next().await?;
         let decode = |any: &prost_types::Any| Secret::decode(any.value.as_slice());
@@ -318,7 +332,7 @@ impl DeltaStream {
     /// The next response, acknowledged.
     ///
     /// # Errors
-    /// When the stream has ended.
+    /// When the stream has ended, or is silent for too long.
     pub async fn accept(&mut self) -> Result<Answer, CallError> {
         let answer = self.next().await?;
         self.ack(&answer)?;

@@ -1,7 +1,7 @@
 //! Connections: the Unix socket that workloads find, TLS between SPIFFE identities, HTTP/2 on both.
 //!
 //! The way of a connection to a Unix socket: [`uds`] published the name → [`accept`] takes the
-//! connection on its own thread, names the peer and greets → [`serve`] speaks HTTP/2 on the runtime
+//! connection on its own thread, names the peer and greets → [`mod@serve`] speaks HTTP/2 on the runtime
 //! until one side ends. The way of a TLS connection: [`tcp`] accepts, [`mtls`] has the handshake made
 //! and [`verify`] judges the peer. [`channel`] is the other end of both.
 

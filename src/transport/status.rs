@@ -55,6 +55,10 @@ pub enum Reason {
 /// SPIRE's message for success in a batch item.
 pub const OK_MESSAGE: &str = "OK";
 
+/// A message may repeat what the peer sent. It travels in headers, of which clients take 8 KiB, and each
+/// odd character of it takes three bytes there.
+const MAX_MESSAGE_BYTES: usize = 2 * 1024;
+
 const DETAILS_TYPE: &str = "type.googleapis.com/spire.api.types.PermissionDeniedDetails";
 
 #[derive(Clone, PartialEq, Message)]
@@ -98,11 +102,19 @@ impl Kind {
         self.code() as i32
     }
 
-    /// A gRPC status of this kind.
+    /// A gRPC status of this kind. Of a message that is too long for headers the beginning is sent.
     #[must_use]
     pub fn status(self, message: impl Into<String>) -> Status {
+        let mut message = message.into();
+        message.truncate(shortened(&message).len());
         Status::new(self.code(), message)
     }
+}
+
+/// The beginning of a text that somebody else has made as long as it is.
+#[must_use]
+pub fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_MESSAGE_BYTES)).unwrap_or(text)
 }
 
 impl Reason {
@@ -168,6 +180,14 @@ mod tests {
             assert_eq!(received.code(), Code::PermissionDenied);
             assert_eq!(received.message(), "authorization denied for method /a/B");
             assert_eq!(Reason::of(&received), Some(reason));
+        }
+    }
+
+    #[test]
+    fn a_message_too_long_for_headers_is_cut_between_two_characters() {
+        for (text, length) in [("a".repeat(2_048), 2_048), ("\u{20ac}".repeat(9_000), 2_046)] {
+            let status = Kind::Invalid.status(text.clone());
+            assert_eq!(status.message(), &text[..length]);
         }
     }
 

@@ -1,9 +1,9 @@
 //! The TLS listener: accepts, shakes hands, and speaks HTTP/2, one task per connection.
 //!
-//! A connection's way: a place by [`super::admission`] → TLS handshake within [`HANDSHAKE_WITHIN`] →
+//! A connection's way: a place by [`super::admission`] → TLS handshake within `HANDSHAKE_WITHIN` →
 //! HTTP/2 until one side ends. A connection that proves no identity is told to go after
-//! [`UNPROVEN_FOR`]; one that proved one may stay, as authorisation looks at its certificate again
-//! with each request. At shutdown: GOAWAY, then [`DRAIN_WITHIN`] for streams to end. The accept loop
+//! `UNPROVEN_FOR`; one that proved one may stay, as authorisation looks at its certificate again
+//! with each request. At shutdown: GOAWAY, then `DRAIN_WITHIN` for streams to end. The accept loop
 //! never spins and ends at shutdown only. Knows nothing of gRPC; the caller makes the service of each
 //! connection from its [`TlsPeer`].
 

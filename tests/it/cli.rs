@@ -1,6 +1,7 @@
 //! The command line against what SPIRE printed, and against input that nobody should type.
 
 mod answers;
+mod bad_config;
 mod bad_input;
 mod fake_agent;
 pub(crate) mod programs;

@@ -32,6 +32,12 @@ fn dev(temporary: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// A directory for a state that is kept: in memory, where the agent leaves its SVIDs for the next one, so
+/// that they go with it.
+fn in_memory() -> TempDir {
+    tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm").unwrap()
+}
+
 async fn outcome(mut command: Command) -> Output {
     timeout(PATIENCE, command.output()).await.unwrap().unwrap()
 }
@@ -128,7 +134,7 @@ async fn no_envoy_outlives_a_finial_that_is_killed() {
 
 #[tokio::test]
 async fn without_envoys_the_printed_command_fetches_the_users_own_svid() {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     let kept = place.path().join("kept");
     let arguments = ["-data-dir", kept.to_str().unwrap()];
     // The second run finds the state of the first, with the SVID of an agent that knows its node.
@@ -171,7 +177,7 @@ async fn what_is_no_envoy_is_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn a_state_directory_in_use_and_times_that_do_not_fit_are_refused() {
-    let place = TempDir::new().unwrap();
+    let place = in_memory();
     let kept = place.path().join("kept");
     let arguments = ["-data-dir", kept.to_str().unwrap()];
     let (_first, mut said) = start(place.path(), &arguments);

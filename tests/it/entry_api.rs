@@ -1,5 +1,6 @@
 //! The entry service as its clients meet it: through gRPC.
 
+mod bad_input;
 mod listing;
 mod registration;
 mod sync;

@@ -212,6 +212,8 @@ async fn an_envoy_that_wants_plain_validation_keeps_it_for_the_life_of_the_strea
     assert_eq!(trust_domains(&stream.accept().await.unwrap()), ["(plain)"]);
     let error = client.stream(&["ALL"]).await.unwrap().next().await.unwrap_err();
     assert_eq!(code(&error), Code::FailedPrecondition);
+    let words = r#"unable to use \"SPIFFE validator\" on Envoy below 1.17"#;
+    assert!(error.to_string().contains(words), "{error}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::config::listen::{RawHealthChecks, RawTelemetry};
 use crate::config::log::RawLog;
 use crate::config::plugin::{self, Kind, Plugins};
 use crate::config::secret::Secret;
-use crate::config::{Origin, Problems, Section, Setting, value};
+use crate::config::{Idle, Origin, Problems, Section, Setting, Unsupported, value};
 use crate::spiffe::TrustDomain;
 
 use super::flags::Overrides;
@@ -263,34 +263,34 @@ const WORKLOAD_ATTESTORS: Kind<RawWorkloadAttestor> = Kind {
     unsupported: &["docker", "k8s", "slurm", "systemd", "windows"],
 };
 
-const UNSUPPORTED: &[&str] = &[
-    "allow_unauthenticated_verifiers",
-    "allowed_foreign_jwt_claims",
-    "authorized_delegates",
-    "availability_target",
-    "disable_sds_api",
-    "disable_workload_api",
-    "jwt_svid_cache_max_size",
-    "log_selectors",
-    "log_source_location",
-    "profiling_enabled",
-    "profiling_freq",
-    "profiling_names",
-    "profiling_port",
-    "rebootstrap_delay",
-    "rebootstrap_mode",
-    "trust_bundle_spiffe_workload_api",
-    "trust_bundle_unix_socket",
-    "trust_bundle_url",
+const UNSUPPORTED: &[Unsupported] = &[
+    ("allow_unauthenticated_verifiers", Idle::At("false")),
+    ("allowed_foreign_jwt_claims", Idle::Unset),
+    ("authorized_delegates", Idle::Unset),
+    ("availability_target", Idle::Unset),
+    ("disable_sds_api", Idle::At("false")),
+    ("disable_workload_api", Idle::At("false")),
+    ("jwt_svid_cache_max_size", Idle::At("1000")),
+    ("log_selectors", Idle::Unset),
+    ("log_source_location", Idle::At("false")),
+    ("profiling_enabled", Idle::At("false")),
+    ("profiling_freq", Idle::Always),
+    ("profiling_names", Idle::Always),
+    ("profiling_port", Idle::Always),
+    ("rebootstrap_delay", Idle::Always),
+    ("rebootstrap_mode", Idle::At("never")),
+    ("trust_bundle_spiffe_workload_api", Idle::Unset),
+    ("trust_bundle_unix_socket", Idle::Unset),
+    ("trust_bundle_url", Idle::Unset),
 ];
 
-const UNSUPPORTED_EXPERIMENTAL: &[&str] = &[
-    "admin_named_pipe_name",
-    "broker",
-    "feature_flags",
-    "jwt_svid_cache_hit_timeout",
-    "named_pipe_name",
-    "ratelimit",
-    "require_pq_kem",
-    "use_sync_authorized_entries",
+const UNSUPPORTED_EXPERIMENTAL: &[Unsupported] = &[
+    ("admin_named_pipe_name", Idle::Unset),
+    ("broker", Idle::Unset),
+    ("feature_flags", Idle::Unset),
+    ("jwt_svid_cache_hit_timeout", Idle::At("30s")),
+    ("named_pipe_name", Idle::Unset),
+    ("ratelimit", Idle::Unset),
+    ("require_pq_kem", Idle::At("false")),
+    ("use_sync_authorized_entries", Idle::At("true")),
 ];

@@ -10,6 +10,7 @@ use crate::{
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// What the file said.
@@ -72,12 +73,24 @@ pub enum BootstrapError {
         /// Which file.
         path: PathBuf,
     },
+    /// Authorities that can verify nobody any more.
+    #[error(
+        "trust bundle {}: all {authorities} of its authorities have expired: put the server's \
+         present bundle there",
+        path.display()
+    )]
+    Expired {
+        /// Which file.
+        path: PathBuf,
+        /// How many there are.
+        authorities: usize,
+    },
 }
 
 /// 4 MiB, as for any bundle (BN-9).
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Reads the file at `path`, which holds the authorities of `trust_domain`.
+/// Reads the file at `path`, which holds the authorities of `trust_domain`, at `now`.
 ///
 /// # Errors
 /// When it cannot be read or is not such a file.
@@ -85,6 +98,7 @@ pub fn read(
     path: &Path,
     format: BundleFormat,
     trust_domain: &TrustDomain,
+    now: SystemTime,
 ) -> Result<BootstrapBundle, BootstrapError> {
     let owned = || path.to_owned();
     let unreadable = |source| BootstrapError::Read { path: owned(), source };
@@ -105,8 +119,13 @@ pub fn read(
         BundleFormat::Spiffe => bundle_doc::read(trust_domain.clone(), &content)
             .map_err(|source| BootstrapError::Document { path: owned(), source })?,
     };
-    if bundle.x509_authorities().is_empty() {
+    let authorities = bundle.x509_authorities();
+    if authorities.is_empty() {
         return Err(BootstrapError::Empty { path: owned() });
+    }
+    if authorities.iter().all(|authority| authority.certificate.not_after() < now) {
+        let authorities = authorities.len();
+        return Err(BootstrapError::Expired { path: owned(), authorities });
     }
     Ok(BootstrapBundle { bundle, digest: digest::sha256_hex(&content) })
 }
@@ -116,15 +135,15 @@ mod tests {
     use super::*;
     use crate::{
         testing::ca::TestCa,
-        x509::{KeyPair, KeyType},
+        x509::{Certificate, KeyPair, KeyType},
     };
-    use std::time::SystemTime;
+    use std::time::Duration;
 
     fn read_text(text: &[u8], format: BundleFormat) -> Result<BootstrapBundle, BootstrapError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bundle");
         fs::write(&path, text).unwrap();
-        read(&path, format, &TrustDomain::parse("example.org").unwrap())
+        read(&path, format, &TrustDomain::parse("example.org").unwrap(), SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -149,6 +168,24 @@ mod tests {
         let error = read_text(&text, BundleFormat::Pem).unwrap_err();
         assert!(matches!(error, BootstrapError::PrivateKey { .. }));
         assert!(error.to_string().contains("contains a private key"), "{error}");
+    }
+
+    #[test]
+    fn a_file_whose_authorities_have_all_expired_is_refused() {
+        let old = TestCa::new("example.org", SystemTime::UNIX_EPOCH);
+        let old = old.authority().certificate().clone();
+        let now = old.not_after() + Duration::from_secs(1);
+        let new = TestCa::new("example.org", now).authority().certificate().clone();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bundle");
+        let read_at = |certificates: &[Certificate], now| {
+            fs::write(&path, pem::certificates(certificates)).unwrap();
+            read(&path, BundleFormat::Pem, &TrustDomain::parse("example.org").unwrap(), now)
+        };
+        assert!(read_at(std::slice::from_ref(&old), old.not_after()).is_ok());
+        let error = read_at(std::slice::from_ref(&old), now).unwrap_err();
+        assert!(error.to_string().contains("all 1 of its authorities have expired"), "{error}");
+        assert!(read_at(&[old, new], now).is_ok(), "one that verifies is enough");
     }
 
     #[test]

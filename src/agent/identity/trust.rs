@@ -12,7 +12,7 @@ use crate::{
         config::Bootstrap,
         storage::{NodeFile, node::NodeFileError},
     },
-    runtime::{Publisher, Reader},
+    runtime::{Clock, Publisher, Reader},
     spiffe::{Bundle, TrustDomain},
     transport::{mtls::ServerTrust, verify},
 };
@@ -25,6 +25,7 @@ pub struct Trust {
     trust_domain: TrustDomain,
     source: Bootstrap,
     node: Arc<NodeFile>,
+    clock: Clock,
     learned: Publisher<Option<Arc<Bundle>>>,
     file: Mutex<FileUse>,
 }
@@ -51,12 +52,17 @@ enum Refusal {
 impl Trust {
     /// What the last process learned, or nothing yet.
     #[must_use]
-    pub fn open(trust_domain: TrustDomain, source: Bootstrap, node: Arc<NodeFile>) -> Self {
+    pub fn open(
+        trust_domain: TrustDomain,
+        source: Bootstrap,
+        node: Arc<NodeFile>,
+        clock: Clock,
+    ) -> Self {
         let state = node.state();
         let learned = (!state.bundle.is_empty())
             .then(|| Arc::new(Bundle::from_certificates(trust_domain.clone(), state.bundle)));
         let file = Mutex::new(FileUse { accepted: state.bootstrap_digest, ..FileUse::default() });
-        Self { trust_domain, source, node, learned: Publisher::new(learned), file }
+        Self { trust_domain, source, node, clock, learned: Publisher::new(learned), file }
     }
 
     /// The bundle that the server gave, as it changes.
@@ -83,7 +89,7 @@ impl Trust {
         if has_learned && file.last_refusal != Refusal::ByLearned {
             return Ok(self.by_learned());
         }
-        match bootstrap::read(path, *format, &self.trust_domain) {
+        match bootstrap::read(path, *format, &self.trust_domain, self.clock.now()) {
             Ok(found) if !has_learned || file.is_replaced(&found) => {
                 if has_learned {
                     tracing::warn!(path = %path.display(), "the trust bundle file was replaced: trying it");
@@ -160,7 +166,9 @@ impl FileUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{agent::config::BundleFormat, testing::ca::TestCa, x509::pem};
+    use crate::{
+        agent::config::BundleFormat, runtime::clock::from_unix_secs, testing::ca::TestCa, x509::pem,
+    };
     use std::{fs, path::Path, time::SystemTime};
 
     fn put(path: &Path, ca: &TestCa) {
@@ -170,7 +178,8 @@ mod tests {
     fn open(dir: &Path) -> Trust {
         let node = Arc::new(NodeFile::open(&dir.join("data"), 0).unwrap());
         let source = Bootstrap::Bundle { path: dir.join("bundle.pem"), format: BundleFormat::Pem };
-        Trust::open(TrustDomain::parse("example.org").unwrap(), source, node)
+        let clock = Clock::anchored_at(from_unix_secs(1_800_000_000));
+        Trust::open(TrustDomain::parse("example.org").unwrap(), source, node, clock)
     }
 
     /// Whether the next attempt would believe a server whose certificate `ca` signed.

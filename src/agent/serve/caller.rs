@@ -11,11 +11,15 @@ use crate::{
     },
     runtime::{Backoff, Bell, Clock, Shutdown},
     spiffe::SelectorSet,
-    transport::{peer::PeerCred, status::Kind},
+    transport::{
+        peer::PeerCred,
+        status::{Kind, shortened},
+    },
 };
 use parking_lot::Mutex;
 use std::{
     collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -23,7 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// What every connection is served with.
 pub struct Serving {
@@ -55,8 +59,8 @@ pub struct Caller {
     nudges: AtomicU8,
     /// What tells them so.
     bells: Mutex<Vec<Weak<Bell>>>,
-    /// Names that were explained in the log already.
-    explained: Mutex<HashSet<Arc<str>>>,
+    /// Hashes of what was explained in the log already.
+    explained: Mutex<HashSet<u64>>,
 }
 
 /// Envoy opens its streams within milliseconds of each other; a process that changes its user or group
@@ -183,7 +187,7 @@ impl Caller {
 
     /// Explains once why `name` is not answered.
     pub(super) fn explain_foreign(&self, name: &Arc<str>) {
-        if !self.first_mention(name) {
+        if !self.is_first_mention(("foreign", name)) {
             return;
         }
         tracing::info!(
@@ -196,7 +200,7 @@ impl Caller {
 
     /// Explains once that no entry matches.
     pub(super) fn explain_waiting(&self, name: &Arc<str>, view: &View, selectors: &SelectorSet) {
-        if !view.is_synced || view.pending > 0 || !self.first_mention(name) {
+        if !view.is_synced || view.pending > 0 || !self.is_first_mention(("waiting", name)) {
             return;
         }
         tracing::info!(
@@ -207,10 +211,36 @@ impl Caller {
         );
     }
 
-    fn first_mention(&self, name: &Arc<str>) -> bool {
-        // Bounded: a hostile caller gets its first names explained and no more.
+    /// Tells once that a response for `names` was refused for `reason`: whoever refuses in a loop is one
+    /// fact, and the metrics count.
+    pub(super) fn explain_refusal(&self, names: &[String], reason: &str) {
+        if !self.is_first_mention(("refusal", names, reason)) {
+            return;
+        }
+        // A request may hold a thousand names.
+        let names: Vec<_> = names.iter().take(8).collect();
+        tracing::error!(
+            pid = self.pid(),
+            ?names,
+            reason = %shortened(reason).escape_debug(),
+            "envoy refused a secret and keeps its last one; it is not sent again until it changes"
+        );
+    }
+
+    /// Tells once that a call ended by the caller's own fault.
+    pub(super) fn explain_end(&self, code: Code, reason: &str) {
+        if self.is_first_mention(("end", reason)) {
+            let reason = shortened(reason);
+            tracing::warn!(pid = self.pid(), ?code, reason, "SDS request refused");
+        }
+    }
+
+    fn is_first_mention(&self, what: impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        // Bounded: a hostile caller gets its first faults explained and no more.
         let mut explained = self.explained.lock();
-        explained.len() < 64 && explained.insert(Arc::clone(name))
+        explained.len() < 64 && explained.insert(hasher.finish())
     }
 }
 

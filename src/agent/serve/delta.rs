@@ -32,12 +32,21 @@ pub(super) struct Delta {
     is_first_request: bool,
     /// The last response replaces one that the caller refused.
     is_correction: bool,
+    /// A wanted name may be answered later.
+    is_waiting: bool,
 }
 
 impl Delta {
     pub(super) fn new(caller: Arc<Caller>) -> Self {
         let ledger = Ledger::new(caller.serving.validation);
-        Self { caller, ledger, version: 0, is_first_request: true, is_correction: false }
+        Self {
+            caller,
+            ledger,
+            version: 0,
+            is_first_request: true,
+            is_correction: false,
+            is_waiting: false,
+        }
     }
 
     /// Takes a request in. What a reconnecting client says it holds (`initial_resource_versions`) is
@@ -70,12 +79,7 @@ impl Delta {
         self.caller.serving.metrics.nacked();
         self.caller.refused();
         self.is_correction = false;
-        tracing::error!(
-            pid = self.caller.pid(),
-            version = self.version,
-            reason = %detail.message.escape_debug(),
-            "envoy refused a secret and keeps its last one; it is not sent again until it changes"
-        );
+        self.caller.explain_refusal(&[], &detail.message);
     }
 
     /// Bundles are to be sent with other bytes, see [`Caller::corrected`].
@@ -92,6 +96,7 @@ impl Delta {
         let serving = &self.caller.serving;
         let balance = self.ledger.balance(view, &serving.names, serving.clock.now());
         refuse_unservable(&balance, &self.ledger)?;
+        self.is_waiting = !balance.waiting.is_empty();
         balance.foreign.iter().for_each(|name| self.caller.explain_foreign(name));
         balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
         if balance.lacking.is_empty() && balance.gone.is_empty() {
@@ -114,6 +119,11 @@ impl Delta {
         self.ledger.note_sent(&balance.lacking);
         self.ledger.note_removed(&balance.gone);
         Ok(Some(grpc::frame(&response.encode_to_vec(), Bytes::new())))
+    }
+
+    /// Whether a name that was asked for may still be answered.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Which changes of its view can concern it.

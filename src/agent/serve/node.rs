@@ -45,7 +45,7 @@ fn knows_spiffe_validator(node: &Node) -> bool {
 mod tests {
     use super::*;
     use crate::wire::proto::envoy::config::core::v3::{BuildVersion, SemanticVersion};
-    use prost_types::{Struct, Value};
+    use prost_types::{ListValue, Struct, Value};
 
     fn with_metadata(kind: Kind) -> Node {
         let value = Value { kind: Some(kind) };
@@ -71,6 +71,9 @@ mod tests {
             (text("yes"), Spiffe, Spiffe),
             (text("yes"), Plain, Plain),
             (with_metadata(Kind::NumberValue(1.0)), Spiffe, Spiffe),
+            (with_metadata(Kind::NullValue(0)), Plain, Plain),
+            (with_metadata(Kind::StructValue(Struct::default())), Spiffe, Spiffe),
+            (with_metadata(Kind::ListValue(ListValue::default())), Plain, Plain),
             (Node::default(), Plain, Plain),
         ] {
             assert_eq!(validation(&node, usual), expected, "{node:?}");

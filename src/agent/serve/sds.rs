@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use prost::Message;
 use std::sync::Arc;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The body of a StreamSecrets call.
 pub(super) fn stream_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
@@ -44,7 +44,11 @@ pub(super) fn delta_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
 
 /// The body of a FetchSecrets call.
 pub(super) fn fetch_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
-    StreamBody::new(|outbox| fetch(caller, Requests::new(body), outbox))
+    StreamBody::new(|outbox| async move {
+        let result = fetch(&caller, Requests::new(body), outbox).await;
+        note_end(&caller, &result);
+        result
+    })
 }
 
 /// A stream's state machine with the requests that feed it.
@@ -97,16 +101,36 @@ impl Machine {
             Self::Delta(stream, _) => stream.nudge(padding),
         }
     }
+
+    /// Whether a name that was asked for may still be answered.
+    const fn is_waiting(&self) -> bool {
+        match self {
+            Self::Sotw(stream, _) => stream.is_waiting(),
+            Self::Delta(stream, _) => stream.is_waiting(),
+        }
+    }
 }
 
 /// Runs a stream to its end.
 async fn drive(machine: Machine, caller: Arc<Caller>, outbox: Outbox) -> Result<(), Status> {
     let account = Account::open(&caller);
     let result = converse(machine, &caller, &outbox, &account).await;
-    if let Err(status) = &result {
-        tracing::debug!(pid = caller.pid(), code = ?status.code(), reason = status.message(), "SDS stream ended");
-    }
+    note_end(&caller, &result);
     result
+}
+
+/// Counts and tells what the caller itself did wrong; anything else that ends a call is of no interest.
+fn note_end(caller: &Caller, result: &Result<(), Status>) {
+    use Code::{FailedPrecondition, Internal, InvalidArgument, ResourceExhausted, Unimplemented};
+    let Err(status) = result else { return };
+    let (code, reason) = (status.code(), status.message());
+    match code {
+        InvalidArgument | ResourceExhausted | FailedPrecondition | Internal | Unimplemented => {
+            caller.serving.metrics.refused();
+            caller.explain_end(code, reason);
+        }
+        _ => tracing::debug!(pid = caller.pid(), ?code, reason, "SDS call ended"),
+    }
 }
 
 /// Three things wake a stream: its client, what it follows, and the caller's other streams. The last
@@ -121,6 +145,7 @@ async fn converse(
     caller.nudge_by(subscription.bell());
     let selectors = subscription.selectors().clone();
     let mut view = subscription.current();
+    let mut client = Client::Asking;
     loop {
         machine.nudge(caller.nudges());
         // A push rests here until the client reads; meanwhile newer views replace each other.
@@ -128,13 +153,15 @@ async fn converse(
             account.pushing(&frame, &view);
             outbox.send(frame).await;
         }
+        // A client that asks once and says so, as grpcurl does, still gets what it waits for.
+        if client == Client::Done && !machine.is_waiting() {
+            return Ok(());
+        }
         tokio::select! {
             biased;
             changed = subscription.changed() => view = changed.map_err(|_| shutting_down())?,
-            client = machine.next_request() => {
-                if client? == Client::Done {
-                    return Ok(());
-                }
+            said = machine.next_request(), if client == Client::Asking => {
+                client = said?;
                 subscription.follow(machine.interest());
                 view = subscription.current();
             }
@@ -144,14 +171,14 @@ async fn converse(
 
 /// Answers a FetchSecrets call with what is there now.
 async fn fetch(
-    caller: Arc<Caller>,
+    caller: &Caller,
     mut requests: Requests<DiscoveryRequest>,
     outbox: Outbox,
 ) -> Result<(), Status> {
     let request = requests.next().await?.ok_or_else(|| Kind::Internal.status("no request"))?;
     sotw::check_type(&request.type_url)?;
     let serving = &caller.serving;
-    let account = Account::open(&caller);
+    let account = Account::open(caller);
     let mut subscription = caller.subscribe().await?;
     let view = subscription.current();
     let mut ledger = Ledger::new(serving.validation);

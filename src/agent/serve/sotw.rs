@@ -30,6 +30,8 @@ pub(super) struct Sotw {
     is_first_request: bool,
     /// The last response replaces one that the caller refused.
     is_correction: bool,
+    /// A wanted name may be answered later.
+    is_waiting: bool,
     bundle: BundleUse,
 }
 
@@ -54,6 +56,7 @@ impl Sotw {
             version: 0,
             is_first_request: true,
             is_correction: false,
+            is_waiting: false,
             bundle: BundleUse::default(),
         }
     }
@@ -98,13 +101,7 @@ impl Sotw {
                 self.caller.serving.metrics.nacked();
                 self.caller.refused();
                 self.is_correction = false;
-                tracing::error!(
-                    pid = self.caller.pid(),
-                    names = ?request.resource_names,
-                    version = self.version,
-                    reason = %detail.message.escape_debug(),
-                    "envoy refused a secret and keeps its last one; it is not sent again until it changes"
-                );
+                self.caller.explain_refusal(&request.resource_names, &detail.message);
             }
         }
         // Refused or not: the client has seen it, and waiting for it longer would help nobody.
@@ -125,6 +122,7 @@ impl Sotw {
         let serving = &self.caller.serving;
         let balance = self.ledger.balance(view, &serving.names, serving.clock.now());
         refuse_unservable(&balance, &self.ledger)?;
+        self.is_waiting = !balance.waiting.is_empty();
         balance.foreign.iter().for_each(|name| self.caller.explain_foreign(name));
         balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
         let sequence = view.bundles.own.as_ref().map_or(0, |own| own.sequence());
@@ -137,6 +135,11 @@ impl Sotw {
         self.ledger.note_sent(&balance.lacking);
         self.bundle.sent(sequence);
         Ok(Some(self.encode(balance)))
+    }
+
+    /// Whether a name that was asked for may still be answered.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Which changes of its view can concern it.

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::super::{Environment, Problems, Source};
+use super::super::{Environment, Idle, Problems, Source};
 use super::*;
 
 fn problems<T>(text: &str, read: impl FnOnce(&mut Section<'_, '_>) -> T) -> (T, Problems) {
@@ -85,8 +85,10 @@ fn every_unknown_key_is_listed_with_place_and_guess() {
 
 #[test]
 fn a_key_that_only_spire_knows_is_refused_as_such() {
-    let ((), error) = read("server {\n  admin_ids = []\n}", |file| {
-        file.section("server", |server| server.unsupported(&["admin_ids", "federation"]));
+    let ((), error) = read("server {\n  admin_ids = [\"a\"]\n}", |file| {
+        file.section("server", |server| {
+            server.unsupported(&[("admin_ids", Idle::Unset), ("federation", Idle::EmptyBlock)]);
+        });
     });
     assert_eq!(
         error,

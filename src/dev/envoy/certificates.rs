@@ -20,7 +20,7 @@ pub async fn in_use(admin: &Admin, id: &SpiffeId) -> Result<Vec<Serial>, AdminEr
 
 /// A serial number from hexadecimal digits, of which Envoy leaves out leading zeros.
 fn serial(hex: &str) -> Option<Serial> {
-    let padded = if hex.len() % 2 == 0 { hex.to_owned() } else { format!("0{hex}") };
+    let padded = if hex.len().is_multiple_of(2) { hex.to_owned() } else { format!("0{hex}") };
     let digits = padded.as_bytes().chunks(2).map(std::str::from_utf8);
     let bytes = digits.map(|pair| u8::from_str_radix(pair.ok()?, 16).ok());
     Some(Serial::from_bytes(&bytes.collect::<Option<Vec<_>>>()?))

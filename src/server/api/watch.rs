@@ -2,7 +2,7 @@
 //! first whole and then as they change, and acknowledges the bundles that it serves.
 //!
 //! A stream is driven by whoever reads it: there is no task and no queue per agent. A change reaches
-//! the stream with its commit; changes that follow within [`GATHER_FOR`] are sent together. The stream
+//! the stream with its commit; changes that follow within `GATHER_FOR` are sent together. The stream
 //! ends when its agent may no longer call (evicted, banned, certificate at its end), at shutdown, or
 //! with its connection.
 

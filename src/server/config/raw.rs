@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::listen::{RawHealthChecks, RawTelemetry};
 use crate::config::log::RawLog;
 use crate::config::plugin::{self, Kind, Plugins};
-use crate::config::{Problems, Section, Setting, value};
+use crate::config::{Idle, Problems, Section, Setting, Unsupported, value};
 use crate::spiffe::TrustDomain;
 use crate::x509::key::KeyType;
 
@@ -188,15 +188,15 @@ impl RawPlugins {
 impl RawDataStore {
     fn read(data: &mut Section<'_, '_>) -> Self {
         data.unsupported(&[
-            "ro_connection_string",
-            "root_ca_path",
-            "client_cert_path",
-            "client_key_path",
-            "conn_max_lifetime",
-            "max_open_conns",
-            "max_idle_conns",
-            "disable_migration",
-            "log_sql",
+            ("ro_connection_string", Idle::Unset),
+            ("root_ca_path", Idle::Unset),
+            ("client_cert_path", Idle::Unset),
+            ("client_key_path", Idle::Unset),
+            ("conn_max_lifetime", Idle::Unset),
+            ("max_open_conns", Idle::Unset),
+            ("max_idle_conns", Idle::Unset),
+            ("disable_migration", Idle::At("false")),
+            ("log_sql", Idle::At("false")),
         ]);
         Self {
             database_type: data.text("database_type", database_type),
@@ -248,38 +248,38 @@ const NODE_ATTESTORS: Kind<NodeAttestor> = Kind {
     ],
 };
 
-const UNSUPPORTED: &[&str] = &[
-    "admin_ids",
-    "audit_log_enabled",
-    "default_jwt_svid_ttl",
-    "disable_jwt_svids",
-    "federation",
-    "jwt_issuer",
-    "jwt_key_type",
-    "log_source_location",
-    "max_attested_node_info_staleness",
-    "profiling_enabled",
-    "profiling_freq",
-    "profiling_names",
-    "profiling_port",
-    "proxy_protocol_trusted_cidrs",
-    "prune_attested_nodes_batch_size",
-    "prune_attested_nodes_expired_for",
-    "prune_tofu_nodes",
+const UNSUPPORTED: &[Unsupported] = &[
+    ("admin_ids", Idle::Unset),
+    ("audit_log_enabled", Idle::At("false")),
+    ("default_jwt_svid_ttl", Idle::At("5m")),
+    ("disable_jwt_svids", Idle::At("false")),
+    ("federation", Idle::EmptyBlock),
+    ("jwt_issuer", Idle::Unset),
+    ("jwt_key_type", Idle::Unset),
+    ("log_source_location", Idle::At("false")),
+    ("max_attested_node_info_staleness", Idle::At("0s")),
+    ("profiling_enabled", Idle::At("false")),
+    ("profiling_freq", Idle::Always),
+    ("profiling_names", Idle::Always),
+    ("profiling_port", Idle::Always),
+    ("proxy_protocol_trusted_cidrs", Idle::Unset),
+    ("prune_attested_nodes_batch_size", Idle::Always),
+    ("prune_attested_nodes_expired_for", Idle::Unset),
+    ("prune_tofu_nodes", Idle::Always),
 ];
 
-const UNSUPPORTED_EXPERIMENTAL: &[&str] = &[
-    "agent_spiffe_id_as_selector",
-    "auth_opa_policy_engine",
-    "cache_reload_interval",
-    "event_timeout",
-    "events_based_cache",
-    "feature_flags",
-    "full_cache_reload_interval",
-    "named_pipe_name",
-    "prune_events_older_than",
-    "require_pq_kem",
-    "sql_transaction_timeout",
-    "wit_issuer",
-    "wit_key_type",
+const UNSUPPORTED_EXPERIMENTAL: &[Unsupported] = &[
+    ("agent_spiffe_id_as_selector", Idle::At("false")),
+    ("auth_opa_policy_engine", Idle::Unset),
+    ("cache_reload_interval", Idle::At("5s")),
+    ("event_timeout", Idle::At("15m")),
+    ("events_based_cache", Idle::At("false")),
+    ("feature_flags", Idle::Unset),
+    ("full_cache_reload_interval", Idle::At("24h")),
+    ("named_pipe_name", Idle::Unset),
+    ("prune_events_older_than", Idle::At("12h")),
+    ("require_pq_kem", Idle::At("false")),
+    ("sql_transaction_timeout", Idle::Unset),
+    ("wit_issuer", Idle::Unset),
+    ("wit_key_type", Idle::Unset),
 ];

@@ -96,6 +96,20 @@ async fn the_end_of_a_call_shows_the_servers_status() {
 }
 
 #[tokio::test]
+async fn a_push_that_never_comes_is_an_error_that_says_what_was_awaited() {
+    let (_folder, path, _server, _) = server();
+    let client = SdsClient::connect(&path).await.unwrap();
+    let mut stream = client.stream(&["absent"]).await.unwrap();
+    // From here on time passes as soon as nothing else happens.
+    tokio::time::pause();
+    assert_eq!(
+        stream.next().await.unwrap_err().to_string(),
+        "no answer from /envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets within 60s, \
+         asked for [\"absent\"]"
+    );
+}
+
+#[tokio::test]
 async fn settings_arrive_before_any_request() {
     let (_folder, path, _server, _) = server();
     assert!(settings_latency(&path).await.unwrap() < Duration::from_secs(5));

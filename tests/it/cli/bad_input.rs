@@ -10,15 +10,23 @@ use super::{
 use finial::{
     runtime::TaskSet,
     wire::proto::spire::api::{
-        server::entry::v1::ListEntriesResponse,
-        types::{Entry, Selector, Spiffeid},
+        server::entry::v1::{
+            BatchCreateEntryRequest, BatchCreateEntryResponse, ListEntriesResponse,
+            batch_create_entry_response,
+        },
+        types::{Entry, Selector, Spiffeid, Status},
     },
 };
+use prost::Message as _;
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
     fs::{self, Permissions},
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
-    sync::Arc,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::ExitStatusExt as _},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
@@ -283,6 +291,39 @@ async fn many_entries_go_out_in_parts_and_come_back_in_pages() {
     assert!(shown.stdout.starts_with("Found 1200 entries\n"));
     assert_eq!(shown.stdout.matches("Entry ID ").count(), 1_200);
     server.shutdown().await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_batch_at_once_and_what_was_written_stays() {
+    let programs = Programs::new();
+    let (reached, mut second_part) = tokio::sync::mpsc::channel(1);
+    let parts = AtomicUsize::new(0);
+    let answer = move |_: &str, request| {
+        if parts.fetch_add(1, Ordering::Relaxed) == 1 {
+            reached.try_send(()).unwrap();
+            return Answer::Silence;
+        }
+        let entries = BatchCreateEntryRequest::decode(request).unwrap().entries;
+        let created = |entry| batch_create_entry_response::Result {
+            status: Some(Status { code: 0, message: "OK".to_owned() }),
+            entry: Some(entry),
+        };
+        Answer::of(&BatchCreateEntryResponse {
+            results: entries.into_iter().map(created).collect(),
+        })
+    };
+    let tasks = TaskSet::new();
+    answers::serve(&programs.server_socket(), &tasks, Arc::new(answer));
+    let entry = r#"{"spiffe_id": "spiffe://example.org/w", "parent_id": "spiffe://example.org/n",
+                    "selectors": [{"type": "unix", "value": "uid:1"}]}"#;
+    let entries = vec![entry; 501].join(",");
+    programs.write("entries.json", &format!("{{\"entries\": [{entries}]}}"));
+    let create = programs.start("spire-server", &["entry", "create", "-data", "entries.json"]);
+    second_part.recv().await.unwrap();
+    let pid = Pid::from_raw(i32::try_from(create.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let output = create.wait_with_output().await.unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::INT.as_raw()));
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use tokio::{
 /// A directory with `spire-server` and `spire-agent`, where both have their sockets.
 pub(crate) struct Programs {
     directory: TempDir,
+    /// In memory, where an agent leaves its SVIDs for the next one: `$STATE` of a configuration file.
+    memory: TempDir,
 }
 
 impl Programs {
@@ -27,7 +29,8 @@ impl Programs {
         }
         fs::create_dir(directory.path().join("pub")).unwrap();
         fs::create_dir(directory.path().join("w2")).unwrap();
-        Self { directory }
+        let memory = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm").unwrap();
+        Self { directory, memory }
     }
 
     /// The same with a real SPIRE's programs in `folder` beside them, as `spire/spire-server` and
@@ -72,7 +75,7 @@ impl Programs {
             .current_dir(self.path())
             .env_clear()
             .env("TZ", "UTC")
-            .env("STATE", self.path().join("agent"))
+            .env("STATE", self.memory.path().join("agent"))
             .env("SPIRE_SERVER_PRIVATE_SOCKET", self.server_socket())
             .env("SPIRE_AGENT_PUBLIC_SOCKET", self.agent_socket())
             .kill_on_drop(true);

@@ -9,6 +9,8 @@ use finial::{
             ServerAddress, WorkloadAttestor,
         },
         start::{Agent, RunningAgent},
+        storage::Handover,
+        upstream::Upstream,
     },
     config::{log::Log, secret::Secret},
     runtime::Shutdown,
@@ -51,8 +53,11 @@ async fn start(fixture: &Fixture) -> (RunningAgent, SpiffeId) {
     let token = fixture.token().await;
     let agent_id = id(&format!("/spire/agent/join_token/{token}"));
     let config = agent_config(fixture, token);
-    let agent = Agent::start(config, fixture.clock.clone(), Shutdown::new()).await.unwrap();
-    (agent, agent_id)
+    let upstream = Upstream::server(&config.server, fixture.clock.clone());
+    let handover = Handover::new(fixture.dir.path().join("svids"), "this boot".to_owned());
+    let (clock, shutdown) = (fixture.clock.clone(), Shutdown::new());
+    let agent = Agent::start_with(config, upstream, Some(handover), clock, shutdown).await;
+    (agent.unwrap(), agent_id)
 }
 
 async fn register(fixture: &Fixture, agent: &SpiffeId, path: &str) -> Arc<Entry> {

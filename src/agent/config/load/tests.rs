@@ -295,6 +295,34 @@ fn a_single_problem_of_ours_says_where_it_is() {
 }
 
 #[test]
+fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
+    let plain = load(LEAST).unwrap().config;
+    for settings in [
+        "experimental { use_sync_authorized_entries = true feature_flags = [] }",
+        "authorized_delegates = [] allowed_foreign_jwt_claims = [] log_selectors = []",
+        "allow_unauthenticated_verifiers = false disable_workload_api = false",
+        "rebootstrap_mode = \"never\" rebootstrap_delay = \"10m\"",
+        "jwt_svid_cache_max_size = 1000 availability_target = \"\"",
+        "profiling_enabled = false profiling_port = 6060",
+    ] {
+        let loaded = load(&least_with(settings, "")).unwrap_or_else(|e| panic!("{settings}: {e}"));
+        assert_eq!(loaded.config, plain, "{settings}");
+    }
+    for (settings, refused) in [
+        (
+            "experimental { use_sync_authorized_entries = false }",
+            "experimental.use_sync_authorized_entries",
+        ),
+        ("allow_unauthenticated_verifiers = true", "allow_unauthenticated_verifiers"),
+        ("rebootstrap_mode = \"auto\" rebootstrap_delay = \"10m\"", "rebootstrap_mode"),
+    ] {
+        let error = error(&least_with(settings, ""));
+        let wanted = format!("agent.{refused} is a SPIRE setting that finial does not support yet");
+        assert!(error.ends_with(&wanted) && !error.contains("problems"), "{error}");
+    }
+}
+
+#[test]
 fn a_bundle_from_elsewhere_is_refused_once() {
     let settings = "trust_bundle_url = \"https://example.org/bundle\"";
     let text = least_with(settings, "").replace("trust_bundle_path = \"/run/bundle.crt\"", "");

@@ -292,6 +292,41 @@ fn a_single_problem_of_ours_says_where_it_is() {
 }
 
 #[test]
+fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
+    let plain = load(LEAST).unwrap().config;
+    for settings in [
+        "federation {}",
+        "federation = [{}]",
+        "experimental {}",
+        "experimental { events_based_cache = false cache_reload_interval = \"5s\" require_pq_kem = false }",
+        "admin_ids = []",
+        "audit_log_enabled = false log_source_location = false",
+        "jwt_issuer = \"\" jwt_key_type = \"\" default_jwt_svid_ttl = \"5m\" disable_jwt_svids = false",
+        "profiling_enabled = false profiling_port = 6060 profiling_freq = 5 profiling_names = [\"heap\"]",
+        "prune_attested_nodes_batch_size = 10 prune_tofu_nodes = true",
+    ] {
+        let loaded = load(&least_with(settings, "")).unwrap_or_else(|e| panic!("{settings}: {e}"));
+        assert_eq!(loaded.config, plain, "{settings}");
+    }
+    for (settings, refused) in [
+        ("federation { bundle_endpoint {} }", "federation"),
+        ("admin_ids = [\"spiffe://example.org/admin\"]", "admin_ids"),
+        ("audit_log_enabled = true", "audit_log_enabled"),
+        ("default_jwt_svid_ttl = \"1h\"", "default_jwt_svid_ttl"),
+        ("profiling_enabled = true profiling_port = 6060", "profiling_enabled"),
+        (
+            "prune_attested_nodes_expired_for = \"1h\" prune_tofu_nodes = true",
+            "prune_attested_nodes_expired_for",
+        ),
+    ] {
+        let error = error(&least_with(settings, ""));
+        let wanted =
+            format!("server.{refused} is a SPIRE setting that finial does not support yet");
+        assert!(error.ends_with(&wanted) && !error.contains("problems"), "{error}");
+    }
+}
+
+#[test]
 fn blocks_outside_of_server_are_checked_too() {
     for (blocks, wanted) in [
         ("telemetry { Prometheus { } }", "telemetry.Prometheus.port must be configured"),

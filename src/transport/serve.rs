@@ -98,7 +98,7 @@ where
     let Accepted { stream, peer, seat, greeting } = accepted;
     let progress = Progress::default();
     let io = Acceptable::new(greeting.already_sent_on(stream), progress.clone());
-    let io = Sliced::new(io);
+    let io = Sliced::new(io, progress.clone());
     let service = Introduced {
         service: Arc::new(service),
         peer: Arc::clone(&peer),
@@ -169,7 +169,8 @@ where
             if let Poll::Ready(result) = Pin::new(&mut self.http2).poll(context) {
                 return Poll::Ready(result.map_or_else(Ended::Broken, |()| Ended::Closed));
             }
-            if self.streams.adopt() == Adopted::Nothing {
+            let has_adopted = self.streams.adopt() == Adopted::Streams;
+            if !has_adopted && !self.patience.is_paused() {
                 break;
             }
         }

@@ -2,10 +2,12 @@
 //!
 //! h2 reads into a buffer of 8 KiB, which grows for good when a frame is longer; Envoy's first request
 //! on each stream comes in frames of 16 KiB, so that every sidecar would cost those for its life. Cut,
-//! the same octets pass through the buffer as it is. The peer's flow control sees no difference: it
-//! counts payload (RFC 9113 §6.9.1), of which not an octet changes. Padded frames, which count more
-//! than that, pass as they are, as does a frame whose header arrives in two reads.
+//! the same octets pass through the buffer as it is, with a pause after each piece in which its stream
+//! takes it: h2's list of pieces that wait never shrinks either. The peer's flow control sees no
+//! difference: it counts payload (RFC 9113 §6.9.1), of which not an octet changes. Padded frames, which
+//! count more than that, pass as they are, as does a frame whose header arrives in two reads.
 
+use crate::transport::patience::Progress;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -26,6 +28,15 @@ const PIECE_BYTES: usize = 4_096 - HEADER_BYTES;
 pub(super) struct Sliced<T> {
     io: T,
     next: Next,
+    pause: Pause,
+    progress: Progress,
+}
+
+/// Whether the streams have had their turn since the last piece.
+#[derive(Debug, PartialEq, Eq)]
+enum Pause {
+    Due,
+    Over,
 }
 
 /// What the next octet that is handed on belongs to.
@@ -50,9 +61,10 @@ struct Cut {
 }
 
 impl<T> Sliced<T> {
-    /// Wraps the transport of a new connection.
-    pub(super) const fn new(io: T) -> Self {
-        Self { io, next: Next::Octets { missing: PREFACE_BYTES } }
+    /// Wraps the transport of a new connection; tells `progress` when it pauses.
+    pub(super) const fn new(io: T, progress: Progress) -> Self {
+        let next = Next::Octets { missing: PREFACE_BYTES };
+        Self { io, next, pause: Pause::Over, progress }
     }
 
     /// Follows the frames through `octets`, cutting the one that goes on beyond them. How many octets
@@ -100,6 +112,7 @@ impl<T> Sliced<T> {
         let (made, rest) = cut.split(here);
         *header = made;
         self.next = rest.next();
+        self.pause = Pause::Due;
         octets.len()
     }
 
@@ -109,7 +122,10 @@ impl<T> Sliced<T> {
             Next::Octets { missing: 0 } => {
                 self.next = Next::Header { octets: [0; HEADER_BYTES], read: 0 };
             }
-            Next::Piece { missing: 0, cut } => self.next = cut.next(),
+            Next::Piece { missing: 0, cut } => {
+                self.next = cut.next();
+                self.pause = Pause::Due;
+            }
             _ => {}
         }
     }
@@ -184,6 +200,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Sliced<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if std::mem::replace(&mut self.pause, Pause::Over) == Pause::Due {
+            self.progress.pause();
+            return Poll::Pending;
+        }
         let start = buffer.filled().len();
         loop {
             self.hand_on(buffer);

@@ -35,10 +35,12 @@ fn read_in_pieces(octets: &[u8], lengths: &[usize], room: usize) -> Vec<u8> {
         pieces.push_back(piece.to_vec());
         rest = after;
     }
-    let mut reader = Sliced::new(Pieces(pieces));
+    let mut reader = Sliced::new(Pieces(pieces), Progress::default());
     let (mut read, mut buffer) = (Vec::new(), vec![0; room]);
     loop {
-        let step = reader.read(&mut buffer).now_or_never().unwrap().unwrap();
+        // None is a pause.
+        let Some(step) = reader.read(&mut buffer).now_or_never() else { continue };
+        let step = step.unwrap();
         if step == 0 {
             return read;
         }

@@ -6,15 +6,22 @@
 //! is replaced where it is spelled out, and later references to it find the replacement.
 //!
 //! The replacement is never longer than the original, so the decoder's table never evicts an entry
-//! that the peer still counts on (an encoder uses Huffman coding only where it shortens).
+//! that the peer still counts on (an encoder uses Huffman coding only where it shortens). It is always
+//! Huffman-coded: h2 decodes such a value into a buffer of its own, but keeps a raw one as a slice of
+//! the buffer that it read it into, 8 KiB for as long as the connection lasts.
 
-use http::uri::Authority;
 use std::ops::Range;
 
 /// Static table index of `:authority` (RFC 7541 appendix A).
 const AUTHORITY_INDEX: usize = 1;
 const AUTHORITY: &[u8] = b":authority";
 const AUTHORITY_HUFFMAN: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+
+/// `X` in Huffman coding: the one letter of a host name beside `Z` whose code is an octet (RFC 7541
+/// appendix B).
+const LETTER: u8 = 0xfc;
+/// Marks a string as Huffman-coded, in its first length octet.
+const HUFFMAN: u8 = 0x80;
 
 /// `accept-charset: ` from the static table (index 15): one octet that means nothing to a server and
 /// leaves the dynamic table alone.
@@ -120,21 +127,17 @@ impl Text {
         Some(Self { length_at: at, octets: start..end })
     }
 
-    /// Overwrites the text with a host name of the same length, unless it is one.
+    /// Overwrites the text with a host name of the same length.
     fn make_host(&self, block: &mut [u8]) {
-        let huffman = self.is_huffman(block);
         let Some(text) = block.get_mut(self.octets.clone()) else { return };
-        if !huffman && Authority::try_from(&*text).is_ok() {
-            return;
-        }
-        text.fill(b'x');
+        text.fill(LETTER);
         if let Some(length) = block.get_mut(self.length_at) {
-            *length &= 0x7f;
+            *length |= HUFFMAN;
         }
     }
 
     fn is_huffman(&self, block: &[u8]) -> bool {
-        block.get(self.length_at).is_some_and(|octet| octet & 0x80 != 0)
+        block.get(self.length_at).is_some_and(|octet| octet & HUFFMAN != 0)
     }
 }
 

@@ -23,6 +23,8 @@ mod handshake;
 mod hpack;
 mod occupant;
 mod patience;
+#[cfg(test)]
+mod pieces;
 mod settings;
 mod slices;
 mod streams;

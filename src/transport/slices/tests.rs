@@ -1,51 +1,13 @@
 use super::*;
-use futures_util::FutureExt as _;
+use crate::transport::pieces::{Pieces, read_all};
 use proptest::prelude::*;
-use std::collections::VecDeque;
-use tokio::io::AsyncReadExt as _;
 
 const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A transport that yields these pieces, one a read, as far as the reader has room.
-struct Pieces(VecDeque<Vec<u8>>);
-
-impl AsyncRead for Pieces {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Some(mut piece) = self.0.pop_front() else { return Poll::Ready(Ok(())) };
-        let rest = piece.split_off(piece.len().min(buffer.remaining()));
-        buffer.put_slice(&piece);
-        if !rest.is_empty() {
-            self.0.push_front(rest);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// What is read when `octets` arrive in pieces of these lengths (over and over), into a buffer that
 /// has room for `room` octets a read.
 fn read_in_pieces(octets: &[u8], lengths: &[usize], room: usize) -> Vec<u8> {
-    let mut pieces = VecDeque::new();
-    let (mut rest, mut lengths) = (octets, lengths.iter().cycle());
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at((*lengths.next().unwrap()).clamp(1, rest.len()));
-        pieces.push_back(piece.to_vec());
-        rest = after;
-    }
-    let mut reader = Sliced::new(Pieces(pieces), Progress::default());
-    let (mut read, mut buffer) = (Vec::new(), vec![0; room]);
-    loop {
-        // None is a pause.
-        let Some(step) = reader.read(&mut buffer).now_or_never() else { continue };
-        let step = step.unwrap();
-        if step == 0 {
-            return read;
-        }
-        read.extend_from_slice(&buffer[..step]);
-    }
+    read_all(Sliced::new(Pieces::of(octets, lengths), Progress::default()), room)
 }
 
 /// Kind, flags, stream and payload.

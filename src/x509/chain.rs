@@ -115,3 +115,38 @@ static ALGORITHMS: &[&dyn rustls_pki_types::SignatureVerificationAlgorithm] = &[
     webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA384,
     webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA512,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer,
+        KeyPair,
+    };
+
+    #[test]
+    fn a_leaf_must_do_for_a_client_and_for_a_server_unless_it_names_no_purpose() {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority =
+            Certificate::parse(params.self_signed(&key).unwrap().der().to_vec().into()).unwrap();
+        let issuer = Issuer::new(params, key);
+        let anchors = TrustAnchors::new([&authority]);
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (purposes, verifies) in [
+            (vec![], true),
+            (vec![Purpose::ServerAuth, Purpose::ClientAuth], true),
+            (vec![Purpose::CodeSigning, Purpose::ClientAuth, Purpose::ServerAuth], true),
+            (vec![Purpose::ServerAuth], false),
+            (vec![Purpose::ClientAuth], false),
+            (vec![Purpose::CodeSigning], false),
+        ] {
+            let mut leaf = CertificateParams::default();
+            leaf.extended_key_usages.clone_from(&purposes);
+            let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+            let verified = anchors.verify_der(leaf.der(), &[], now);
+            assert_eq!(verified.is_ok(), verifies, "{purposes:?}: {verified:?}");
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod occupant;
 mod patience;
 #[cfg(test)]
 mod pieces;
+mod rounds;
 mod settings;
 mod slices;
 mod streams;

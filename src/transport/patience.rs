@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -21,13 +21,7 @@ pub(super) const REQUEST_WITHIN: Duration = Duration::from_secs(60);
 
 /// How far a connection has come; shared by the layers that see the steps.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<Steps>);
-
-#[derive(Debug, Default)]
-struct Steps {
-    furthest: AtomicU8,
-    is_paused: AtomicBool,
-}
+pub(super) struct Progress(Arc<AtomicU8>);
 
 const PREFACE: u8 = 1;
 const REQUEST: u8 = 2;
@@ -35,26 +29,16 @@ const REQUEST: u8 = 2;
 impl Progress {
     /// The client sent the octets that open HTTP/2.
     pub(super) fn saw_preface(&self) {
-        self.0.furthest.fetch_max(PREFACE, Ordering::Relaxed);
+        self.0.fetch_max(PREFACE, Ordering::Relaxed);
     }
 
     /// The client sent a request.
     pub(super) fn saw_request(&self) {
-        self.0.furthest.fetch_max(REQUEST, Ordering::Relaxed);
-    }
-
-    /// Reading pauses although there may be more: the streams are to be polled first, and then the
-    /// connection again, which nothing else will wake.
-    pub(super) fn pause(&self) {
-        self.0.is_paused.store(true, Ordering::Relaxed);
-    }
-
-    fn take_pause(&self) -> bool {
-        self.0.is_paused.swap(false, Ordering::Relaxed)
+        self.0.fetch_max(REQUEST, Ordering::Relaxed);
     }
 
     fn step(&self) -> u8 {
-        self.0.furthest.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -81,11 +65,6 @@ impl Patience {
         let since = Instant::now();
         let timer = Box::pin(sleep_until(since + PREFACE_WITHIN));
         Self { progress, since, timer: Some(timer) }
-    }
-
-    /// Whether reading pauses, see [`Progress::pause`]; it goes on with the next poll.
-    pub(super) fn is_paused(&self) -> bool {
-        self.progress.take_pause()
     }
 
     /// Ready when the client was silent for too long; never once it has sent a request.

@@ -13,6 +13,7 @@ use crate::{
         greeting::Greeted,
         patience::{Missing, Patience, Progress},
         peer::PeerCred,
+        rounds::Rounds,
         settings,
         slices::Sliced,
         streams::{Adopted, StreamQueue, Streams},
@@ -98,7 +99,7 @@ where
     let Accepted { stream, peer, seat, greeting } = accepted;
     let progress = Progress::default();
     let io = Acceptable::new(greeting.already_sent_on(stream), progress.clone());
-    let io = Sliced::new(io, progress.clone());
+    let io = Sliced::new(io);
     let service = Introduced {
         service: Arc::new(service),
         peer: Arc::clone(&peer),
@@ -116,7 +117,8 @@ where
     let http2 = settings::builder(streams.queue()).serve_connection(TokioIo::new(io), service);
     let patience = Patience::new(progress);
     let mut connection = Connection { http2, streams, patience, deadline: None };
-    let ended = future::poll_fn(|context| connection.poll(context)).await;
+    let rounds = Rounds::new();
+    let ended = future::poll_fn(|task| rounds.poll(task, |context| connection.poll(context))).await;
     // Held until the connection is gone.
     drop((connection, seat));
     ended
@@ -153,8 +155,8 @@ where
     S::Error: Into<BoxError> + Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    /// Runs the connection to its end. Streams come before the connection, so that what they send goes
-    /// out in the same turn.
+    /// Takes the connection as far as it goes. Streams come before the connection, so that what they
+    /// send goes out in the same round.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         loop {
             match self.streams.poll(context) {
@@ -169,8 +171,7 @@ where
             if let Poll::Ready(result) = Pin::new(&mut self.http2).poll(context) {
                 return Poll::Ready(result.map_or_else(Ended::Broken, |()| Ended::Closed));
             }
-            let has_adopted = self.streams.adopt() == Adopted::Streams;
-            if !has_adopted && !self.patience.is_paused() {
+            if self.streams.adopt() == Adopted::Nothing {
                 break;
             }
         }

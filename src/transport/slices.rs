@@ -7,7 +7,6 @@
 //! difference: it counts payload (RFC 9113 §6.9.1), of which not an octet changes. Padded frames, which
 //! count more than that, pass as they are, as does a frame whose header arrives in two reads.
 
-use crate::transport::patience::Progress;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -29,7 +28,6 @@ pub(super) struct Sliced<T> {
     io: T,
     next: Next,
     pause: Pause,
-    progress: Progress,
 }
 
 /// Whether the streams have had their turn since the last piece.
@@ -61,10 +59,10 @@ struct Cut {
 }
 
 impl<T> Sliced<T> {
-    /// Wraps the transport of a new connection; tells `progress` when it pauses.
-    pub(super) const fn new(io: T, progress: Progress) -> Self {
+    /// Wraps the transport of a new connection.
+    pub(super) const fn new(io: T) -> Self {
         let next = Next::Octets { missing: PREFACE_BYTES };
-        Self { io, next, pause: Pause::Over, progress }
+        Self { io, next, pause: Pause::Over }
     }
 
     /// Follows the frames through `octets`, cutting the one that goes on beyond them. How many octets
@@ -201,7 +199,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Sliced<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if std::mem::replace(&mut self.pause, Pause::Over) == Pause::Due {
-            self.progress.pause();
+            // The streams are polled first, and then the connection again.
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let start = buffer.filled().len();

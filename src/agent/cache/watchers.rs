@@ -2,7 +2,7 @@
 //! wakes no stream that serves bundles, and a new bundle none that serves an SVID.
 
 use crate::runtime::Bell;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What a stream follows, and what a change has touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Interest {
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     next: u64,
-    bells: HashMap<u64, (Interest, Arc<Bell>)>,
+    bells: BTreeMap<u64, (Interest, Arc<Bell>)>,
 }
 
 /// One stream among them.

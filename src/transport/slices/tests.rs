@@ -7,7 +7,7 @@ const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What is read when `octets` arrive in pieces of these lengths (over and over), into a buffer that
 /// has room for `room` octets a read.
 fn read_in_pieces(octets: &[u8], lengths: &[usize], room: usize) -> Vec<u8> {
-    read_all(Sliced::new(Pieces::of(octets, lengths), Progress::default()), room)
+    read_all(Sliced::new(Pieces::of(octets, lengths)), room)
 }
 
 /// Kind, flags, stream and payload.

@@ -33,6 +33,8 @@ struct Shared {
     is_over: AtomicBool,
 }
 
+/// As Envoy waits, for either direction: reading what it sent wakes it too.
+const AS_ENVOY_WAITS: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::ET);
 /// How often the thread looks whether it is to end.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -62,7 +64,7 @@ impl Clients {
         stream.set_nonblocking(true)?;
         let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let number = EventData::new_u64(u64::try_from(streams.len())?);
-        epoll::add(&self.shared.epoll, &stream, number, EventFlags::IN | EventFlags::ET)?;
+        epoll::add(&self.shared.epoll, &stream, number, AS_ENVOY_WAITS)?;
         streams.push(stream);
         Ok(())
     }

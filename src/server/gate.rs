@@ -10,14 +10,18 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::{Request, Response, body::Incoming, service::Service};
+use hyper::{Request, Response, service::Service};
 use std::{
     convert::Infallible,
+    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 use tonic::{Code, Status, service::Routes};
 use tower::ServiceExt as _;
+
+/// Any error of a request's body.
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What the gates of one listener have in common.
 #[derive(Clone)]
@@ -53,7 +57,10 @@ impl Gatehouse {
 }
 
 impl Gate {
-    async fn pass(self, mut request: Request<Incoming>) -> Response<Counted> {
+    async fn pass<B>(self, mut request: Request<B>) -> Response<Counted>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let Self { house, caller } = self;
         let method = request.uri().path();
         let call = house.metrics.begin(method);
@@ -68,12 +75,15 @@ impl Gate {
     }
 }
 
-impl Service<Request<Incoming>> for Gate {
+impl<B> Service<Request<B>> for Gate
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     type Response = Response<Counted>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let gate = self.clone();
         Box::pin(async move { Ok(gate.pass(request).await) })
     }

@@ -2,16 +2,12 @@
 //!
 //! A sidecar's start-up probe waits for our SETTINGS and gives up after a second (istio pilot-agent,
 //! `socketHealthCheck`), so they must not wait for the runtime's turn. They are recorded once from what
-//! hyper itself would write, sent by the accept thread, and swallowed when hyper writes them later.
+//! h2 itself would write, sent by the accept thread, and swallowed when h2 writes them later.
 //! Sending them twice is no way: h2 takes the second ACK for a protocol error.
 
-use crate::transport::{settings, streams::Streams};
+use crate::transport::settings;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http_body_util::Empty;
-use hyper::{Response, service::service_fn};
-use hyper_util::rt::TokioIo;
 use std::{
-    convert::Infallible,
     io::{self, IoSlice},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
@@ -38,7 +34,7 @@ pub struct Greeting {
     refusal: Bytes,
 }
 
-/// hyper did not greet as expected.
+/// h2 did not greet as expected.
 #[derive(Debug, thiserror::Error)]
 pub enum GreetingError {
     /// The connection ended before it had greeted.
@@ -59,7 +55,7 @@ impl Greeting {
     /// Records the greeting of a server with the settings of the Unix socket.
     ///
     /// # Errors
-    /// When the greeting is not exactly one SETTINGS frame, which a new version of hyper might change.
+    /// When the greeting is not exactly one SETTINGS frame, which a new version of h2 might change.
     pub fn record() -> Result<Self, GreetingError> {
         let recorded = record()?;
         let payload = recorded.len().checked_sub(FRAME_HEADER_BYTES);
@@ -101,17 +97,13 @@ pub(super) fn is_ours(octets: &[u8]) -> bool {
     })
 }
 
-/// Lets hyper serve a connection in memory until it waits for the client, and keeps what it wrote.
+/// Lets h2 open a connection in memory until it waits for the client, and keeps what it wrote.
 fn record() -> Result<Bytes, GreetingError> {
     const ENOUGH: usize = 1_024;
     let (server, mut client) = tokio::io::duplex(ENOUGH);
-    let streams = Streams::<Infallible>::default();
-    let silent =
-        service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
-    let builder = settings::builder(streams.queue());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(server), silent));
+    let mut handshake = pin!(settings::builder().handshake::<_, Bytes>(server));
     let mut context = Context::from_waker(Waker::noop());
-    if connection.as_mut().poll(&mut context).is_ready() {
+    if handshake.as_mut().poll(&mut context).is_ready() {
         return Err(GreetingError::Ended);
     }
     let mut octets = [0; ENOUGH];

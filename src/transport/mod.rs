@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod body;
 pub mod channel;
 pub mod greeting;
 pub mod limits;
@@ -31,6 +32,7 @@ mod slices;
 mod streams;
 
 pub use accept::{Accepted, Acceptor};
+pub use body::RequestBody;
 pub use greeting::Greeting;
 pub use limits::Limits;
 pub use occupant::FileKind;

@@ -1,12 +1,14 @@
-//! Wake-ups of a connection that is being polled already.
+//! Which part of a connection wants to be polled: its streams, or the connection under them.
 //!
-//! A stream that answers wakes the connection that it runs in, and a request that was read wakes its
-//! stream: with the task's own waker, each is one more turn in the runtime's queue, behind thousands of
-//! other connections, when nothing of this one is in the processor's caches any more. Here the
-//! connection is polled once more in the same turn instead.
+//! The two wake each other all the time: a stream that answers wakes the connection, and a request that
+//! was read wakes its stream. With the task's own waker, each of that is one more turn in the runtime's
+//! queue, behind thousands of other connections and when nothing of this one is in the processor's
+//! caches any more, and in each turn both parts are polled. Here each part has a waker of its own; a
+//! turn lasts until nobody wants more, and polls who was woken.
 
 use futures_util::task::AtomicWaker;
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -14,76 +16,114 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-/// How often a connection is polled in one turn before the others have theirs.
-const MAX_ROUNDS: usize = 16;
+/// How many rounds a connection has in one turn before the others have theirs.
+const MAX_ROUNDS: usize = 32;
 
-/// Polls something of many parts until no part has called for more.
-pub(super) struct Rounds {
-    call: Arc<Call>,
-    waker: Waker,
+/// A part of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What runs on the connection.
+    Streams = 1,
+    /// The connection itself, and its timers.
+    Transport = 2,
 }
 
-/// What the parts are woken by.
-struct Call {
+/// The turns of one connection's task.
+pub(super) struct Rounds {
+    calls: Arc<Calls>,
+    streams: Waker,
+    transport: Waker,
+}
+
+/// Who has called, and the task to wake when nobody polls.
+struct Calls {
+    /// A bit per part, and [`UNDER_WAY`].
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-/// Nobody polls: a call wakes the task.
-const RESTING: u8 = 0;
-/// A round is under way that a call has the next one follow.
-const UNDER_WAY: u8 = 1;
-/// The next round is called for.
-const CALLED: u8 = 2;
+/// A turn is under way, which sees each call without being woken.
+const UNDER_WAY: u8 = 4;
+
+/// What one part is woken by.
+struct Caller {
+    part: Part,
+    calls: Arc<Calls>,
+}
 
 impl Rounds {
-    /// For one task.
+    /// Both parts are to be polled.
     pub(super) fn new() -> Self {
-        let call = Arc::new(Call { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
-        Self { waker: Arc::clone(&call).into(), call }
+        let state = AtomicU8::new(Part::Streams as u8 | Part::Transport as u8);
+        let calls = Arc::new(Calls { state, task: AtomicWaker::new() });
+        let waker = |part| Waker::from(Arc::new(Caller { part, calls: Arc::clone(&calls) }));
+        let (streams, transport) = (waker(Part::Streams), waker(Part::Transport));
+        Self { calls, streams, transport }
     }
 
-    /// Calls `round` until it is ready or nothing more was called for while it ran.
+    /// Has `part` polled, now or with the next turn.
+    pub(super) fn call(&self, part: Part) {
+        self.waker(part).wake_by_ref();
+    }
+
+    const fn waker(&self, part: Part) -> &Waker {
+        match part {
+            Part::Streams => &self.streams,
+            Part::Transport => &self.transport,
+        }
+    }
+
+    /// Has `poll` poll each part that has called until it breaks off or nobody calls any more. Streams
+    /// come first, so that what they send goes out at once.
     pub(super) fn poll<T>(
         &self,
         task: &Context<'_>,
-        mut round: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut poll: impl FnMut(Part, &mut Context<'_>) -> ControlFlow<T>,
     ) -> Poll<T> {
-        self.call.task.register(task.waker());
-        let mut context = Context::from_waker(&self.waker);
+        self.calls.task.register(task.waker());
         for _ in 0..MAX_ROUNDS {
-            self.call.state.store(UNDER_WAY, Ordering::Release);
-            if let Poll::Ready(output) = round(&mut context) {
+            let Some(part) = self.calls.take() else { return Poll::Pending };
+            let mut context = Context::from_waker(self.waker(part));
+            if let ControlFlow::Break(output) = poll(part, &mut context) {
                 return Poll::Ready(output);
             }
-            if self.call.has_rested() {
-                return Poll::Pending;
-            }
         }
-        self.call.state.store(RESTING, Ordering::Release);
+        self.calls.state.fetch_and(!UNDER_WAY, Ordering::AcqRel);
         task.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-impl Call {
-    /// Ends the round; whether no other was called for.
-    fn has_rested(&self) -> bool {
-        let state = &self.state;
-        state.compare_exchange(UNDER_WAY, RESTING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+impl Calls {
+    /// Answers a call; `None` when there is none, which ends the turn.
+    fn take(&self) -> Option<Part> {
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let (next, part) = if state & Part::Streams as u8 != 0 {
+                (state & !(Part::Streams as u8) | UNDER_WAY, Some(Part::Streams))
+            } else if state & Part::Transport as u8 != 0 {
+                (UNDER_WAY, Some(Part::Transport))
+            } else {
+                (0, None)
+            };
+            let order = (Ordering::AcqRel, Ordering::Acquire);
+            match self.state.compare_exchange_weak(state, next, order.0, order.1) {
+                Ok(_) => return part,
+                Err(now) => state = now,
+            }
+        }
     }
 }
 
-impl Wake for Call {
+impl Wake for Caller {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let called =
-            self.state.compare_exchange(UNDER_WAY, CALLED, Ordering::AcqRel, Ordering::Acquire);
-        if called == Err(RESTING) {
-            self.task.wake();
+        // Whoever called before has woken the task, which has not begun its turn yet.
+        if self.calls.state.fetch_or(self.part as u8, Ordering::AcqRel) == 0 {
+            self.calls.task.wake();
         }
     }
 }
@@ -91,28 +131,44 @@ impl Wake for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::task::noop_waker;
     use std::{future::poll_fn, pin::Pin};
     use tokio::sync::oneshot;
 
     #[test]
-    fn a_call_within_a_round_is_answered_by_another_round() {
-        let (rounds, mut count) = (Rounds::new(), 0);
-        let polled = rounds.poll(&Context::from_waker(&noop_waker()), |context| {
-            count += 1;
-            if count < 3 {
-                context.waker().wake_by_ref();
-            }
-            Poll::<()>::Pending
-        });
-        assert_eq!((polled, count), (Poll::Pending, 3));
+    fn a_part_is_polled_once_for_each_time_that_somebody_called_it() {
+        let (rounds, mut polled) = (Rounds::new(), Vec::new());
+        let (streams, transport) = (rounds.streams.clone(), rounds.transport.clone());
+        let mut turn = |calls: &[&Waker]| {
+            let mut calls = calls.iter();
+            let is_over = rounds.poll(&Context::from_waker(Waker::noop()), |part, _| {
+                polled.push(part);
+                calls.next().into_iter().for_each(|caller| caller.wake_by_ref());
+                ControlFlow::<()>::Continue(())
+            });
+            assert!(is_over.is_pending());
+            std::mem::take(&mut polled)
+        };
+        assert_eq!(turn(&[]), [Part::Streams, Part::Transport]);
+        assert_eq!(turn(&[]), []);
+        transport.wake_by_ref();
+        assert_eq!(
+            turn(&[&streams, &transport]),
+            [Part::Transport, Part::Streams, Part::Transport]
+        );
+        streams.wake_by_ref();
+        streams.wake_by_ref();
+        assert_eq!(turn(&[&streams]), [Part::Streams, Part::Streams]);
     }
 
     #[tokio::test]
     async fn a_call_between_two_turns_wakes_the_task() {
         let (rounds, (sender, mut receiver)) = (Rounds::new(), oneshot::channel());
-        let waiting =
-            poll_fn(|task| rounds.poll(task, |context| Pin::new(&mut receiver).poll(context)));
+        let waiting = poll_fn(|task| {
+            rounds.poll(task, |part, context| match Pin::new(&mut receiver).poll(context) {
+                Poll::Ready(said) if part == Part::Transport => ControlFlow::Break(said),
+                _ => ControlFlow::Continue(()),
+            })
+        });
         let (said, ()) = tokio::join!(waiting, async { sender.send("now").unwrap() });
         assert_eq!(said, Ok("now"));
     }
@@ -121,9 +177,9 @@ mod tests {
     async fn whoever_calls_without_end_lets_others_have_their_turn() {
         let rounds = Rounds::new();
         let greedy = poll_fn(|task| {
-            rounds.poll(task, |context| {
+            rounds.poll(task, |_, context| {
                 context.waker().wake_by_ref();
-                Poll::<()>::Pending
+                ControlFlow::<()>::Continue(())
             })
         });
         tokio::select! {

@@ -10,39 +10,33 @@ use crate::{
     transport::{
         accept::{Accepted, Acceptor},
         authority::Acceptable,
+        body::{Answer, Payload, RequestBody},
         greeting::Greeted,
         patience::{Missing, Patience, Progress},
         peer::PeerCred,
-        rounds::Rounds,
+        rounds::{Part, Rounds},
         settings,
         slices::Sliced,
-        streams::{Adopted, StreamQueue, Streams},
+        streams::Streams,
     },
 };
-use futures_util::future::BoxFuture;
+use bytes::Buf;
+use h2::server::{self, Handshake, SendResponse};
+use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    server::conn::http2,
-    service::{HttpService, Service},
-};
-use hyper_util::rt::TokioIo;
+use hyper::service::Service;
 use std::{
-    error::Error as StdError,
     future,
+    ops::ControlFlow,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{net::UnixStream, time::Sleep};
 
 /// From GOAWAY to the hard end of a connection; below the 10 s in which a program must end on SIGTERM.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(8);
-
-/// Any error of a service or body.
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -56,7 +50,7 @@ pub enum Ended {
     /// Streams were still open at the end of [`DRAIN_WITHIN`].
     DrainTimeout,
     /// The peer or the transport broke HTTP/2.
-    Broken(hyper::Error),
+    Broken(h2::Error),
 }
 
 /// Serves what `acceptor` takes until `shutdown`, each connection as a task of `tasks` with a service
@@ -67,10 +61,9 @@ pub async fn serve_all<S, B>(
     shutdown: Shutdown,
     mut service: impl FnMut(&Arc<PeerCred>) -> S,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + Unpin,
+    B: Body<Data: Send> + Send + Unpin + 'static,
 {
     loop {
         let accepted = tokio::select! {
@@ -91,34 +84,41 @@ pub async fn serve_all<S, B>(
 /// Serves one connection until it ends. Dropping it closes the connection and drops its streams.
 pub async fn serve<S, B>(service: S, accepted: Accepted, shutdown: Shutdown) -> Ended
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + Unpin,
+    B: Body<Data: Send> + Send + Unpin + 'static,
 {
     let Accepted { stream, peer, seat, greeting } = accepted;
     let progress = Progress::default();
     let io = Acceptable::new(greeting.already_sent_on(stream), progress.clone());
     let io = Sliced::new(io);
-    let service = Introduced {
-        service: Arc::new(service),
-        peer: Arc::clone(&peer),
-        progress: progress.clone(),
-    };
-    let streams = Streams::default();
+    let streams = Streams::new();
+    let watched = Arc::clone(&peer);
     streams.expect(async move {
-        peer.exited().await;
+        watched.exited().await;
         Event::PeerExited
     });
     streams.expect(async move {
         shutdown.requested().await;
         Event::Shutdown
     });
-    let http2 = settings::builder(streams.queue()).serve_connection(TokioIo::new(io), service);
-    let patience = Patience::new(progress);
-    let mut connection = Connection { http2, streams, patience, deadline: None };
+    let service = Arc::new(service);
+    let start = |mut request: Request<RequestBody>, respond| {
+        progress.saw_request();
+        request.extensions_mut().insert(Arc::clone(&peer));
+        Answer::new(Arc::clone(&service), request, respond)
+    };
+    let http2 = Http2::Opening(settings::builder().handshake(io));
+    let patience = Patience::new(progress.clone());
+    let mut connection = Connection { http2, start, streams, patience, deadline: None };
     let rounds = Rounds::new();
-    let ended = future::poll_fn(|task| rounds.poll(task, |context| connection.poll(context))).await;
+    let ended = future::poll_fn(|task| {
+        rounds.poll(task, |part, context| match part {
+            Part::Streams => connection.poll_streams(context, &rounds),
+            Part::Transport => connection.poll_transport(context, &rounds),
+        })
+    });
+    let ended = ended.await;
     // Held until the connection is gone.
     drop((connection, seat));
     ended
@@ -130,84 +130,93 @@ enum Event {
     Shutdown,
 }
 
-type Http2<S> = http2::Connection<
-    TokioIo<Sliced<Acceptable<Greeted<UnixStream>>>>,
-    Introduced<S>,
-    StreamQueue<Event>,
->;
+type Io = Sliced<Acceptable<Greeted<UnixStream>>>;
 
-/// A connection and everything that is polled with it.
-struct Connection<S: Service<Request<Incoming>>>
-where
-    Introduced<S>: HttpService<Incoming>,
-{
-    http2: Http2<S>,
-    streams: Streams<Event>,
+/// The protocol's two phases.
+enum Http2<D: Buf> {
+    /// The client has not sent its preface.
+    Opening(Handshake<Io, Payload<D>>),
+    Open(server::Connection<Io, Payload<D>>),
+}
+
+/// A connection and everything that is polled with it. `start` makes the stream of a request.
+struct Connection<F, S, D: Buf> {
+    http2: Http2<D>,
+    start: F,
+    streams: Streams<S, Event>,
     patience: Patience,
     /// The hard end, once the end was asked for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S, B> Connection<S>
+impl<F, S, D> Connection<F, S, D>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError> + Send,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    F: Fn(Request<RequestBody>, SendResponse<Payload<D>>) -> S,
+    S: Future<Output = ()> + Unpin,
+    D: Buf,
 {
-    /// Takes the connection as far as it goes. Streams come before the connection, so that what they
-    /// send goes out in the same round.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        loop {
-            match self.streams.poll(context) {
-                Some(Event::PeerExited) => return Poll::Ready(Ended::PeerExited),
-                Some(Event::Shutdown) => {
-                    Pin::new(&mut self.http2).graceful_shutdown();
+    /// Runs the streams as far as they go. What they send is h2's then, which calls for the transport.
+    fn poll_streams(&mut self, context: &mut Context<'_>, rounds: &Rounds) -> ControlFlow<Ended> {
+        while let Some(event) = self.streams.poll(context) {
+            match event {
+                Event::PeerExited => return ControlFlow::Break(Ended::PeerExited),
+                Event::Shutdown => {
                     self.deadline = Some(Box::pin(tokio::time::sleep(DRAIN_WITHIN)));
-                    continue;
+                    self.say_goodbye();
+                    rounds.call(Part::Transport);
                 }
-                None => {}
-            }
-            if let Poll::Ready(result) = Pin::new(&mut self.http2).poll(context) {
-                return Poll::Ready(result.map_or_else(Ended::Broken, |()| Ended::Closed));
-            }
-            if self.streams.adopt() == Adopted::Nothing {
-                break;
             }
         }
-        if let Some(deadline) = &mut self.deadline {
-            return deadline.as_mut().poll(context).map(|()| Ended::DrainTimeout);
+        ControlFlow::Continue(())
+    }
+
+    /// Sends and receives what there is, and looks at the time.
+    fn poll_transport(&mut self, context: &mut Context<'_>, rounds: &Rounds) -> ControlFlow<Ended> {
+        while let Poll::Ready(next) = self.poll_http2(context) {
+            match next {
+                Ok(Some((request, respond))) => {
+                    self.streams.add((self.start)(request.map(RequestBody::new), respond));
+                    rounds.call(Part::Streams);
+                }
+                Ok(None) => return ControlFlow::Break(Ended::Closed),
+                Err(error) => return ControlFlow::Break(Ended::Broken(error)),
+            }
         }
-        self.patience.poll(context).map(Ended::Silent)
+        let is_late = match &mut self.deadline {
+            Some(deadline) => deadline.as_mut().poll(context).map(|()| Ended::DrainTimeout),
+            None => self.patience.poll(context).map(Ended::Silent),
+        };
+        match is_late {
+            Poll::Ready(ended) => ControlFlow::Break(ended),
+            Poll::Pending => ControlFlow::Continue(()),
+        }
+    }
+
+    /// The next request; `None` when the connection has ended.
+    fn poll_http2(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Asked<D>>, h2::Error>> {
+        if let Http2::Opening(handshake) = &mut self.http2 {
+            self.http2 = Http2::Open(ready!(Pin::new(handshake).poll(context))?);
+            if self.deadline.is_some() {
+                self.say_goodbye();
+            }
+        }
+        let Http2::Open(connection) = &mut self.http2 else { return Poll::Pending };
+        connection.poll_accept(context).map(Option::transpose)
+    }
+
+    /// Announces the end, as soon as the connection is open.
+    fn say_goodbye(&mut self) {
+        if let Http2::Open(connection) = &mut self.http2 {
+            connection.graceful_shutdown();
+        }
     }
 }
 
-/// A service whose requests carry their peer. Its own call runs within the stream, so that a panic in
-/// it ends the stream and not the connection.
-struct Introduced<S> {
-    service: Arc<S>,
-    peer: Arc<PeerCred>,
-    progress: Progress,
-}
-
-impl<S, B> Service<Request<Incoming>> for Introduced<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
-    S::Future: Send,
-    S::Error: Send,
-    B: Send + 'static,
-{
-    type Response = Response<B>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.progress.saw_request();
-        request.extensions_mut().insert(Arc::clone(&self.peer));
-        let service = Arc::clone(&self.service);
-        Box::pin(async move { service.call(request).await })
-    }
-}
+/// A request, and the way to answer it.
+type Asked<D> = (Request<h2::RecvStream>, SendResponse<Payload<D>>);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The HTTP/2 settings of the Unix socket, in one place: the greeting is recorded from them.
 
-use hyper::server::conn::http2;
+use h2::server;
 
 /// Largest frame we accept, the protocol's default; HEADERS are buffered up to it.
 pub(super) const MAX_FRAME_BYTES: usize = 16_384;
@@ -19,20 +19,21 @@ const MAX_SEND_BUFFER_BYTES: usize = 256 * 1_024;
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_LOCAL_RESETS: usize = 1_024;
 
-/// A server builder with these settings that runs its streams on `executor`.
+/// A server with these settings.
 ///
 /// No keepalive: the kernel tells when a local peer is gone, and pings would wake an idle agent.
-pub(super) fn builder<E: Clone>(executor: E) -> http2::Builder<E> {
-    let mut builder = http2::Builder::new(executor);
+pub(super) fn builder() -> server::Builder {
+    let mut builder = server::Builder::new();
+    if let Ok(frame) = u32::try_from(MAX_FRAME_BYTES) {
+        builder.max_frame_size(frame);
+    }
     builder
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(u32::try_from(MAX_FRAME_BYTES).ok())
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
+        .max_send_buffer_size(MAX_SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .auto_date_header(false);
+        .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS));
     builder
 }

@@ -1,79 +1,59 @@
-//! Runs the streams of one connection inside that connection's task.
+//! Runs the streams of one connection inside that connection's task: one task per sidecar, a push and
+//! its write in one wake-up, and nothing left behind when the connection ends.
 //!
-//! hyper hands each accepted stream to an executor. This one queues it, and the connection's task
-//! polls it beside the connection itself: one task per sidecar, a push and its write in one wake-up,
-//! and nothing left behind when the connection ends. A stream that panics ends alone. What else a
-//! connection waits for runs among its streams, so that it is looked at only when it has happened.
+//! A stream that panics ends alone. What else a connection waits for runs among its streams, so that it
+//! is looked at only when it has happened.
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, CatchUnwind},
     stream::FuturesUnordered,
 };
-use hyper::rt::Executor;
-use parking_lot::Mutex;
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
-    sync::Arc,
+    pin::Pin,
     task::{Context, Poll},
 };
 
-/// A stream, which gives nothing, or the wait for an event.
-type Part<E> = BoxFuture<'static, Option<E>>;
-
-/// Where hyper puts accepted streams.
-pub(super) struct StreamQueue<E>(Arc<Mutex<Vec<Part<E>>>>);
-
-/// The running streams of one connection, and the events of type `E` that it waits for.
-pub(super) struct Streams<E> {
-    queue: StreamQueue<E>,
-    running: FuturesUnordered<CatchUnwind<AssertUnwindSafe<Part<E>>>>,
+/// The running streams of one connection, each an `S`, and the events of type `E` that it waits for.
+pub(super) struct Streams<S, E> {
+    running: FuturesUnordered<CatchUnwind<AssertUnwindSafe<Part<S, E>>>>,
 }
 
-impl<E> Clone for StreamQueue<E> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+enum Part<S, E> {
+    Stream(S),
+    Event(BoxFuture<'static, E>),
+}
+
+impl<S: Future<Output = ()> + Unpin, E> Future for Part<S, E> {
+    type Output = Option<E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<E>> {
+        match self.get_mut() {
+            Self::Stream(stream) => Pin::new(stream).poll(context).map(|()| None),
+            Self::Event(event) => event.as_mut().poll(context).map(Some),
+        }
     }
 }
 
-impl<E, F> Executor<F> for StreamQueue<E>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.0.lock().push(Box::pin(stream.map(|()| None)));
+impl<S: Future<Output = ()> + Unpin, E> Streams<S, E> {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self { running: FuturesUnordered::new() }
     }
-}
 
-impl<E> Default for Streams<E> {
-    fn default() -> Self {
-        Self { queue: StreamQueue(Arc::default()), running: FuturesUnordered::new() }
-    }
-}
-
-impl<E: Send + 'static> Streams<E> {
     /// Waits for `event`, which [`Streams::poll`] then gives.
     pub(super) fn expect(&self, event: impl Future<Output = E> + Send + 'static) {
-        self.start(Box::pin(event.map(Some)));
+        self.start(Part::Event(Box::pin(event)));
     }
 
-    /// The executor to give to hyper.
-    pub(super) fn queue(&self) -> StreamQueue<E> {
-        self.queue.clone()
+    /// Runs a stream with the next [`Streams::poll`].
+    pub(super) fn add(&self, stream: S) {
+        self.start(Part::Stream(stream));
     }
 
-    /// Takes over what was queued since the last call; whether there was anything.
-    pub(super) fn adopt(&self) -> Adopted {
-        let mut queue = self.queue.0.lock();
-        if queue.is_empty() {
-            return Adopted::Nothing;
-        }
-        queue.drain(..).for_each(|stream| self.start(stream));
-        Adopted::Streams
-    }
-
-    fn start(&self, part: Part<E>) {
+    fn start(&self, part: Part<S, E>) {
         self.running.push(AssertUnwindSafe(part).catch_unwind());
     }
 
@@ -90,22 +70,6 @@ impl<E: Send + 'static> Streams<E> {
             }
         }
         None
-    }
-}
-
-/// What [`Streams::adopt`] found.
-#[derive(PartialEq)]
-pub(super) enum Adopted {
-    /// New streams, which now want to be polled.
-    Streams,
-    /// Nothing new.
-    Nothing,
-}
-
-impl<E> Drop for Streams<E> {
-    /// A queued stream holds the queue it is in; without this, the two would keep each other.
-    fn drop(&mut self) {
-        self.queue.0.lock().clear();
     }
 }
 

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use finial::{
     runtime::{Shutdown, TaskSet},
-    transport::{Acceptor, Ended, Greeting, Limits, PeerCred, Takeover, serve, serve_all, uds},
+    transport::{
+        Acceptor, Ended, Greeting, Limits, PeerCred, RequestBody, Takeover, serve, serve_all, uds,
+    },
 };
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{Request, Response, service::service_fn};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     convert::Infallible,
@@ -41,7 +43,7 @@ impl Server {
         let held = shutdown.clone();
         let service = move |_: &Arc<PeerCred>| {
             let held = held.clone();
-            service_fn(move |request| answer(request, held.clone()))
+            service_fn(move |request| Box::pin(answer(request, held.clone())))
         };
         tasks.spawn("accept", serve_all(acceptor, tasks.clone(), shutdown.clone(), service));
         Self { path: path.to_owned(), shutdown, tasks }
@@ -56,7 +58,7 @@ impl Server {
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     held: Shutdown,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
@@ -338,7 +340,7 @@ async fn a_connection_ends_with_the_process_that_opened_it_even_if_another_holds
     let peer = Arc::clone(accepted.peer());
     assert_eq!(peer.pid.unsigned_abs(), opener.id());
     assert!(peer.is_alive());
-    let hello = service_fn(|request| answer(request, Shutdown::new()));
+    let hello = service_fn(|request| Box::pin(answer(request, Shutdown::new())));
     let served = serve(hello, accepted, Shutdown::new());
     drop(opener.stdin.take());
     assert!(matches!(served.await, Ended::PeerExited));

@@ -17,10 +17,12 @@ use crate::{
     },
     x509::Certificate,
 };
-use hyper_util::service::TowerToHyperService;
+use futures_util::FutureExt as _;
+use hyper::service::service_fn;
 use std::path::Path;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, service::Routes};
+use tower::ServiceExt as _;
 
 /// The owner and its group, as SPIRE has it.
 const ADMIN_MODE: u32 = 0o770;
@@ -49,7 +51,8 @@ pub fn start(
     let service = DebugService { insight, clock, started: Instant::now() };
     let routes = Routes::new(DebugServer::new(service)).prepare();
     let serving = serve_all(acceptor, tasks.clone(), shutdown.clone(), move |_| {
-        TowerToHyperService::new(routes.clone())
+        let routes = routes.clone();
+        service_fn(move |request| routes.clone().oneshot(request).boxed())
     });
     tasks.spawn("admin socket", serving);
     publication.publish()?;

@@ -1,11 +1,10 @@
 //! gRPC framing (gRPC over HTTP/2, "Length-Prefixed-Message") for the SDS streams, which are too many
 //! and too hot for buffers of 16 KiB each: messages in as they arrive, frames out as shared bytes.
 
-use crate::transport::status::Kind;
+use crate::transport::{RequestBody, status::Kind};
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Chain};
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use prost::Message;
 use std::marker::PhantomData;
 use tonic::Status;
@@ -15,7 +14,7 @@ pub type Data = Chain<Bytes, Bytes>;
 
 /// The requests of one stream, decoded one by one.
 pub(super) struct Requests<T> {
-    body: Incoming,
+    body: RequestBody,
     /// What has arrived and is not decoded yet. Empty, and without memory, between messages.
     buffer: BytesMut,
     message: PhantomData<fn() -> T>,
@@ -29,7 +28,7 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const PREFIX_BYTES: usize = 5;
 
 impl<T: Message + Default> Requests<T> {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: RequestBody) -> Self {
         Self { body, buffer: BytesMut::new(), message: PhantomData }
     }
 

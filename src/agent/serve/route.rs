@@ -7,12 +7,12 @@ use super::{
     workload_api::WorkloadApi,
 };
 use crate::{
-    transport::status::Kind,
+    transport::{RequestBody, status::Kind},
     wire::proto::{self, workload::spiffe_workload_api_server::SpiffeWorkloadApiServer},
 };
 use futures_util::future::{self, BoxFuture, Either, Ready};
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, service::Service};
+use hyper::service::Service;
 use std::{convert::Infallible, sync::Arc};
 use tonic::{Status, service::Routes};
 use tonic_health::server::HealthReporter;
@@ -50,7 +50,7 @@ impl Route {
     }
 
     /// The SDS method that `path` names.
-    fn sds(&self, path: &str) -> Option<fn(Arc<Caller>, Incoming) -> StreamBody> {
+    fn sds(&self, path: &str) -> Option<fn(Arc<Caller>, RequestBody) -> StreamBody> {
         match path.strip_prefix(SDS)? {
             "StreamSecrets" => Some(sds::stream_secrets),
             "DeltaSecrets" => Some(sds::delta_secrets),
@@ -60,7 +60,7 @@ impl Route {
     }
 }
 
-impl Service<Request<Incoming>> for Route {
+impl Service<Request<RequestBody>> for Route {
     type Response = Response<ServeBody>;
     type Error = Infallible;
     type Future = Either<
@@ -68,7 +68,7 @@ impl Service<Request<Incoming>> for Route {
         BoxFuture<'static, Result<Self::Response, Infallible>>,
     >;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
         let path = request.uri().path();
         if let Some(refusal) = refuse_non_grpc(&request) {
             return Either::Left(future::ok(refusal));
@@ -92,7 +92,7 @@ impl Service<Request<Incoming>> for Route {
 }
 
 /// What is not gRPC gets an HTTP status that says so.
-fn refuse_non_grpc(request: &Request<Incoming>) -> Option<Response<ServeBody>> {
+fn refuse_non_grpc(request: &Request<RequestBody>) -> Option<Response<ServeBody>> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc && request.method() == http::Method::POST {

@@ -18,32 +18,31 @@ use crate::{
         metrics::Api,
     },
     spiffe::SelectorSet,
-    transport::status::Kind,
+    transport::{RequestBody, status::Kind},
     wire::proto::envoy::service::discovery::v3::{
         DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse,
     },
 };
 use bytes::{Buf, Bytes};
-use hyper::body::Incoming;
 use prost::Message;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// The body of a StreamSecrets call.
-pub(super) fn stream_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+pub(super) fn stream_secrets(caller: Arc<Caller>, body: RequestBody) -> StreamBody {
     let machine = Machine::Sotw(Sotw::new(Arc::clone(&caller)), Requests::new(body));
     StreamBody::new(|outbox| drive(machine, caller, outbox))
 }
 
 /// The body of a DeltaSecrets call.
-pub(super) fn delta_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+pub(super) fn delta_secrets(caller: Arc<Caller>, body: RequestBody) -> StreamBody {
     let machine = Machine::Delta(Delta::new(Arc::clone(&caller)), Requests::new(body));
     StreamBody::new(|outbox| drive(machine, caller, outbox))
 }
 
 /// The body of a FetchSecrets call.
-pub(super) fn fetch_secrets(caller: Arc<Caller>, body: Incoming) -> StreamBody {
+pub(super) fn fetch_secrets(caller: Arc<Caller>, body: RequestBody) -> StreamBody {
     StreamBody::new(|outbox| async move {
         let result = fetch(&caller, Requests::new(body), outbox).await;
         note_end(&caller, &result);

@@ -20,8 +20,10 @@ fn serve_one(path: &Path, shutdown: &Shutdown) -> oneshot::Receiver<Ended> {
     let shutdown = shutdown.clone();
     TaskSet::new().spawn("server", async move {
         let accepted = acceptor.next().await.unwrap();
-        let hello = service_fn(|_| async {
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
+        let hello = service_fn(|_| {
+            future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(
+                b"hello",
+            )))))
         });
         report.send(serve(hello, accepted, shutdown).await).unwrap();
     });

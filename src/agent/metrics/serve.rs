@@ -35,6 +35,8 @@ pub struct ServeMetrics {
     workload_connections: Gauge,
     workload_connection: Tally,
     held: Gauge,
+    sds_pushes: Pushes,
+    workload_pushes: Pushes,
     pushes: Family<ApiLabel, Counter>,
     pushed_bytes: Family<ApiLabel, Counter>,
     suppressed: Counter,
@@ -44,6 +46,13 @@ pub struct ServeMetrics {
     first_secret: Histogram,
     push_delay: Histogram,
     recent_delays: Arc<Mutex<VecDeque<Duration>>>,
+}
+
+/// The responses of one API.
+#[derive(Clone, Debug)]
+struct Pushes {
+    count: Counter,
+    bytes: Counter,
 }
 
 /// How many delays a display may look back on; older ones live on in the histogram only.
@@ -57,14 +66,18 @@ impl ServeMetrics {
     /// Nothing counted yet, nothing registered.
     #[must_use]
     pub fn new() -> Self {
+        let (pushes, pushed_bytes) = (Family::default(), Family::default());
+        let of = |api| Pushes::of(&ApiLabel { api }, &pushes, &pushed_bytes);
         Self {
+            sds_pushes: of(Api::Sds),
+            workload_pushes: of(Api::Workload),
             sds_connections: Gauge::default(),
             sds_connection: Tally::default(),
             workload_connections: Gauge::default(),
             workload_connection: Tally::default(),
             held: Gauge::default(),
-            pushes: Family::default(),
-            pushed_bytes: Family::default(),
+            pushes,
+            pushed_bytes,
             suppressed: Counter::default(),
             acks: Counter::default(),
             nacks: Counter::default(),
@@ -131,9 +144,12 @@ impl ServeMetrics {
 
     /// A response of `bytes` bytes was handed to the transport.
     pub fn pushed(&self, api: Api, bytes: usize) {
-        let label = ApiLabel { api };
-        self.pushes.get_or_create(&label).inc();
-        self.pushed_bytes.get_or_create(&label).inc_by(bytes as u64);
+        let pushes = match api {
+            Api::Sds => &self.sds_pushes,
+            Api::Workload => &self.workload_pushes,
+        };
+        pushes.count.inc();
+        pushes.bytes.inc_by(bytes as u64);
     }
 
     /// A stream woke and its bytes were the same as those sent before.
@@ -174,10 +190,7 @@ impl ServeMetrics {
     /// Responses sent so far on both APIs.
     #[must_use]
     pub fn pushes(&self) -> u64 {
-        [Api::Sds, Api::Workload]
-            .map(|api| self.pushes.get_or_create(&ApiLabel { api }).get())
-            .iter()
-            .sum()
+        self.sds_pushes.count.get() + self.workload_pushes.count.get()
     }
 
     /// The last delays given to [`ServeMetrics::push_delay`], oldest first.
@@ -192,6 +205,16 @@ impl ServeMetrics {
             Api::Sds => (&self.sds_connections, &self.sds_connection),
             Api::Workload => (&self.workload_connections, &self.workload_connection),
         }
+    }
+}
+
+impl Pushes {
+    fn of(
+        label: &ApiLabel,
+        pushes: &Family<ApiLabel, Counter>,
+        bytes: &Family<ApiLabel, Counter>,
+    ) -> Self {
+        Self { count: pushes.get_or_create_owned(label), bytes: bytes.get_or_create_owned(label) }
     }
 }
 

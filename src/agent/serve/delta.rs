@@ -3,11 +3,11 @@
 
 use super::{
     caller::Caller,
-    grpc::{self, Data},
+    grpc::{Data, Frame},
     ledger::Ledger,
     node,
     secret::SECRET_TYPE,
-    sotw::{check_type, nonce, refuse_unservable},
+    sotw::{check_type, is_nonce_of, refuse_unservable},
 };
 use crate::{
     agent::cache::{Interest, View},
@@ -57,7 +57,7 @@ impl Delta {
         if let Some(node) = &request.node {
             self.ledger.validation = node::validation(node, self.caller.serving.validation);
         }
-        if request.response_nonce == nonce(self.version) {
+        if is_nonce_of(&request.response_nonce, self.version) {
             self.answered(request);
         }
         let (added, removed) =
@@ -113,12 +113,12 @@ impl Delta {
             system_version_info: self.version.to_string(),
             resources,
             type_url: SECRET_TYPE.to_owned(),
-            nonce: nonce(self.version),
+            nonce: self.version.to_string(),
             removed_resources: balance.gone.iter().map(|name| name.to_string()).collect(),
         };
         self.ledger.note_sent(&balance.lacking);
         self.ledger.note_removed(&balance.gone);
-        Ok(Some(grpc::frame(&response.encode_to_vec(), Bytes::new())))
+        Ok(Some(Frame::of(&response).end(Bytes::new())))
     }
 
     /// Whether a name that was asked for may still be answered.

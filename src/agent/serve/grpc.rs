@@ -84,15 +84,41 @@ fn truncated() -> Status {
     Kind::Internal.status("the stream ended within a message")
 }
 
-/// A length-prefixed message of fresh `head` bytes followed by `shared` ones that are not copied.
-pub(super) fn frame(head: &[u8], shared: Bytes) -> Data {
-    let length = u32::try_from(head.len() + shared.len()).unwrap_or(u32::MAX);
-    let mut fresh = BytesMut::with_capacity(PREFIX_BYTES + head.len());
-    fresh.put_u8(0);
-    fresh.put_u32(length);
-    fresh.put_slice(head);
-    fresh.freeze().chain(shared)
+/// A length-prefixed message that is being written.
+pub(super) struct Frame(BytesMut);
+
+impl Frame {
+    /// Begins with the fields of `message`.
+    pub(super) fn of(message: &impl Message) -> Self {
+        let mut octets = BytesMut::with_capacity(PREFIX_BYTES + message.encoded_len() + ROOM);
+        octets.put_bytes(0, PREFIX_BYTES);
+        // Fails only when the buffer cannot grow, and this one always can.
+        let _ = message.encode(&mut octets);
+        Self(octets)
+    }
+
+    /// Begins one more field, of `length` octets, by its tag.
+    pub(super) fn field(&mut self, tag: u8, length: usize) {
+        self.0.put_u8(tag);
+        let _ = prost::encode_length_delimiter(length, &mut self.0);
+    }
+
+    /// Goes on with a copy of `octets`.
+    pub(super) fn copy(&mut self, octets: &[u8]) {
+        self.0.put_slice(octets);
+    }
+
+    /// Ends with `shared` octets, which are not copied.
+    pub(super) fn end(mut self, shared: Bytes) -> Data {
+        let length = self.0.len() - PREFIX_BYTES + shared.len();
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.0[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        self.0.freeze().chain(shared)
+    }
 }
+
+/// For the tag and the length of one more field.
+const ROOM: usize = 8;
 
 /// The trailers that end a stream.
 pub(super) fn trailers(result: &Result<(), Status>) -> HeaderMap {

@@ -82,6 +82,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether exactly `names` are wanted already, in the manner of `validation`.
+    pub(super) fn is_settled(&self, names: &[String], validation: Validation) -> bool {
+        let Wanted::Named(wanted) = &self.wanted else { return false };
+        let is_same = wanted.len() == names.len()
+            && wanted.iter().zip(names).all(|(wanted, name)| **wanted == **name);
+        is_same && self.validation == validation
+    }
+
     /// Adds and removes wanted names, as the delta variant does. `*` wants everything.
     pub(super) fn want_delta(
         &mut self,

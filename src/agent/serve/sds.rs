@@ -7,10 +7,10 @@ use super::{
     body::{Outbox, StreamBody},
     caller::{Caller, shutting_down},
     delta::Delta,
-    grpc::{Data, Requests},
+    grpc::{Data, Frame, Requests},
     ledger::Ledger,
     secret::SECRET_TYPE,
-    sotw::{self, Sotw},
+    sotw::{self, Asks, Sotw},
 };
 use crate::{
     agent::{
@@ -56,27 +56,33 @@ enum Machine {
     Delta(Delta, Requests<DeltaDiscoveryRequest>),
 }
 
-/// Whether the client may still ask for something.
+/// What a client said last.
 #[derive(PartialEq, Eq)]
-enum Client {
-    Asking,
-    Done,
+enum Said {
+    /// That it took what it was sent, and nothing else: there is nothing to answer.
+    Taken,
+    /// Something that may be answered.
+    More,
+    /// That it will say nothing more.
+    Farewell,
 }
 
 impl Machine {
     /// Waits for a request and takes it in. Dropping it loses nothing.
-    async fn next_request(&mut self) -> Result<Client, Status> {
+    async fn next_request(&mut self) -> Result<Said, Status> {
         match self {
             Self::Sotw(stream, requests) => match requests.next().await? {
-                Some(request) => stream.request(&request)?,
-                None => return Ok(Client::Done),
+                Some(request) => Ok(match stream.request(&request)? {
+                    Asks::Nothing => Said::Taken,
+                    Asks::Something => Said::More,
+                }),
+                None => Ok(Said::Farewell),
             },
             Self::Delta(stream, requests) => match requests.next().await? {
-                Some(request) => stream.request(&request)?,
-                None => return Ok(Client::Done),
+                Some(request) => stream.request(&request).map(|()| Said::More),
+                None => Ok(Said::Farewell),
             },
         }
-        Ok(Client::Asking)
     }
 
     fn respond(&mut self, view: &View, selectors: &SelectorSet) -> Result<Option<Data>, Status> {
@@ -144,7 +150,7 @@ async fn converse(
     caller.nudge_by(subscription.bell());
     let selectors = subscription.selectors().clone();
     let mut view = subscription.current();
-    let mut client = Client::Asking;
+    let mut said = Said::More;
     loop {
         machine.nudge(caller.nudges());
         // A push rests here until the client reads; meanwhile newer views replace each other.
@@ -153,16 +159,25 @@ async fn converse(
             outbox.send(frame).await;
         }
         // A client that asks once and says so, as grpcurl does, still gets what it waits for.
-        if client == Client::Done && !machine.is_waiting() {
+        if said == Said::Farewell && !machine.is_waiting() {
             return Ok(());
         }
-        tokio::select! {
-            biased;
-            changed = subscription.changed() => view = changed.map_err(|_| shutting_down())?,
-            said = machine.next_request(), if client == Client::Asking => {
-                client = said?;
-                subscription.follow(machine.interest());
-                view = subscription.current();
+        loop {
+            tokio::select! {
+                biased;
+                changed = subscription.changed() => {
+                    view = changed.map_err(|_| shutting_down())?;
+                    break;
+                }
+                now = machine.next_request(), if said != Said::Farewell => {
+                    said = now?;
+                    if said == Said::Taken {
+                        continue;
+                    }
+                    subscription.follow(machine.interest());
+                    view = subscription.current();
+                    break;
+                }
             }
         }
     }
@@ -201,7 +216,7 @@ async fn fetch(
     let resources = balance.lacking.iter().map(|(_, bytes)| any(bytes)).collect();
     let type_url = SECRET_TYPE.to_owned();
     let response = DiscoveryResponse { resources, type_url, ..DiscoveryResponse::default() };
-    let frame = super::grpc::frame(&response.encode_to_vec(), Bytes::new());
+    let frame = Frame::of(&response).end(Bytes::new());
     account.pushing(&frame, &view);
     outbox.send(frame).await;
     Ok(())

@@ -6,7 +6,7 @@
 
 use super::{
     caller::Caller,
-    grpc::{self, Data},
+    grpc::{Data, Frame},
     ledger::{Balance, Ledger},
     node,
     secret::SECRET_TYPE,
@@ -17,7 +17,7 @@ use crate::{
     transport::status::Kind,
     wire::proto::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse},
 };
-use prost::Message;
+use bytes::Bytes;
 use std::sync::Arc;
 use tonic::Status;
 
@@ -33,6 +33,15 @@ pub(super) struct Sotw {
     /// A wanted name may be answered later.
     is_waiting: bool,
     bundle: BundleUse,
+}
+
+/// Whether a request can have an answer.
+#[derive(PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The client took what it was sent and wants what it wanted.
+    Nothing,
+    /// It may want something.
+    Something,
 }
 
 /// How far the client has come with the own bundle.
@@ -62,15 +71,16 @@ impl Sotw {
     }
 
     /// Takes a request in.
-    pub(super) fn request(&mut self, request: &DiscoveryRequest) -> Result<(), Status> {
+    pub(super) fn request(&mut self, request: &DiscoveryRequest) -> Result<Asks, Status> {
         check_type(&request.type_url)?;
+        let validation = self.ledger.validation;
         if let Some(node) = &request.node {
             self.ledger.validation = node::validation(node, self.caller.serving.validation);
         }
         let is_answer = !request.response_nonce.is_empty();
         // A stale nonce says nothing about the last response; its names count all the same, since
         // requests arrive in order.
-        let is_current = is_answer && request.response_nonce == nonce(self.version);
+        let is_current = is_nonce_of(&request.response_nonce, self.version);
         if is_current {
             self.answered(request);
         } else if is_answer && request.error_detail.is_some() {
@@ -82,11 +92,15 @@ impl Sotw {
             // A new subscription, whatever version it remembers (istio-envoy.md §13).
             self.ledger.forget_sent();
         }
+        let is_taken = is_current && request.error_detail.is_none();
+        if is_taken && self.ledger.is_settled(&request.resource_names, validation) {
+            return Ok(Asks::Nothing);
+        }
         let names = &self.caller.serving.names;
         self.ledger.want(&request.resource_names, self.is_first_request, names)?;
         self.is_first_request = false;
         self.bundle.follow(self.ledger.wants_bundle(names), &self.caller);
-        Ok(())
+        Ok(Asks::Something)
     }
 
     fn answered(&mut self, request: &DiscoveryRequest) {
@@ -148,25 +162,23 @@ impl Sotw {
     }
 
     fn encode(&self, balance: Balance) -> Data {
-        let response = DiscoveryResponse {
-            version_info: self.version.to_string(),
+        let version = self.version.to_string();
+        let mut frame = Frame::of(&DiscoveryResponse {
+            nonce: version.clone(),
+            version_info: version,
             resources: Vec::new(),
             type_url: SECRET_TYPE.to_owned(),
-            nonce: nonce(self.version),
-        };
-        let mut head = response.encode_to_vec();
+        });
         let mut resources = balance.lacking.into_iter().map(|(_, bytes)| bytes).peekable();
         // Protobuf fields may come in any order: with the resources last, the last one needs no copy.
         while let Some(bytes) = resources.next() {
-            head.push(RESOURCES_TAG);
-            // Fails only when the buffer cannot grow, and a Vec always can.
-            let _ = prost::encode_length_delimiter(bytes.len(), &mut head);
+            frame.field(RESOURCES_TAG, bytes.len());
             if resources.peek().is_none() {
-                return grpc::frame(&head, bytes);
+                return frame.end(bytes);
             }
-            head.extend_from_slice(&bytes);
+            frame.copy(&bytes);
         }
-        grpc::frame(&head, bytes::Bytes::new())
+        frame.end(Bytes::new())
     }
 }
 
@@ -220,7 +232,7 @@ pub(super) fn refuse_unservable(balance: &Balance, ledger: &Ledger) -> Result<()
     ))
 }
 
-/// The nonce of a stream's `version`th response.
-pub(super) fn nonce(version: u64) -> String {
-    format!("{version:08x}")
+/// Whether `nonce` is that of a stream's response number `version`: that number. None has number 0.
+pub(super) fn is_nonce_of(nonce: &str, version: u64) -> bool {
+    version > 0 && nonce.parse() == Ok(version)
 }

@@ -1,5 +1,6 @@
 //! Every sidecar of a node connects at once, as after an agent's restart: each gets both secrets, and
-//! what that costs the agent. (A real spire-agent stops for good at 400 to 1,000.)
+//! what that costs the agent. (A real spire-agent stops for good at 400 to 1,000.) One storm is over in a
+//! tenth of a second, in which a shared machine can do anything: the middle one of several counts.
 
 use super::{micros, millis, number};
 use crate::{
@@ -9,47 +10,81 @@ use crate::{
         row::{Bound, Row},
     },
     limits::socket,
-    load::{fleet::Fleet, stats::percentile},
+    load::{
+        fleet::Fleet,
+        stats::{median, percentile},
+    },
 };
+use std::time::Duration;
 
 const SIDECARS: [usize; 2] = [1_000, 4_000];
+/// The first one of them finds the agent with its memory untouched; its cost is told beside.
+const STORMS: usize = 7;
 /// SPECIFICATION: agent CPU ≤ 3 × (raw connect + accept + credential calls + two writes).
 const BOUND: f64 = 3.0;
 
 pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
-    let mesh = Mesh::start().await?;
-    mesh.register_web().await?;
     let mut rows = Vec::new();
     for sidecars in SIDECARS {
-        rows.extend(storm(&mesh, sidecars).await?);
+        let mesh = Mesh::start().await?;
+        mesh.register_web().await?;
+        rows.extend(storms(&mesh, sidecars).await?);
     }
     Ok(rows)
 }
 
-async fn storm(mesh: &Mesh, sidecars: usize) -> anyhow::Result<[Row; 3]> {
-    let limit = on_core(Core::Product, || socket::attested_connection(sidecars))?;
+/// What one storm came to.
+struct Storm {
+    /// Agent CPU per sidecar, µs.
+    cpu: f64,
+    refused: u64,
+    waiting: usize,
+    /// When the last sidecar had its secrets, and 99 % of them.
+    last: Duration,
+    p99: Duration,
+    void: Option<String>,
+}
+
+async fn storms(mesh: &Mesh, sidecars: usize) -> anyhow::Result<[Row; 3]> {
+    let (mut limits, mut storms) = (Vec::new(), Vec::new());
+    for _ in 0..STORMS {
+        limits.push(micros(on_core(Core::Product, || socket::attested_connection(sidecars))?));
+        storms.push(storm(mesh, sidecars).await?);
+    }
+    let void = storms.iter().find_map(|storm| storm.void.clone());
+    let row = |what: &str, value, unit| {
+        Row::new("storm", format!("{sidecars} sidecars at once: {what}"), value, unit)
+            .void(void.clone())
+    };
+    let costs: Vec<f64> = storms.iter().map(|storm| storm.cpu).collect();
+    let worst = |of: fn(&Storm) -> Duration| storms.iter().map(of).max().unwrap_or_default();
+    let refused: u64 = storms.iter().map(|storm| storm.refused).sum();
+    let waiting: usize = storms.iter().map(|storm| storm.waiting).sum();
+    Ok([
+        row("connects refused", number(refused), "").bound(Bound::AtMost(0.0)),
+        row("streams left waiting", number(waiting), "").bound(Bound::AtMost(0.0)),
+        row("agent CPU per sidecar", median(&costs), "µs")
+            .limit(median(&limits))
+            .bound(Bound::TimesLimit(BOUND))
+            .detail("first_storm_µs", costs.first().copied().unwrap_or_default())
+            .detail("worst_last_secret_ms", millis(worst(|storm| storm.last)))
+            .detail("worst_p99_secret_ms", millis(worst(|storm| storm.p99))),
+    ])
+}
+
+async fn storm(mesh: &Mesh, sidecars: usize) -> anyhow::Result<Storm> {
     let before = mesh.agent_at_rest().await?;
     let fleet = Fleet::launch(mesh.sidecars(sidecars)?);
     fleet.served(PATIENCE).await;
     let cpu = mesh.agent_at_rest().await? - before;
-    let rows = fleet.tally().look(|seen| {
-        let void = spoilt(seen);
-        let row = |what: &str, value, unit| {
-            Row::new("storm", format!("{sidecars} sidecars at once: {what}"), value, unit)
-                .void(void.clone())
-        };
-        let last = percentile(&seen.first_after, 100.0);
-        [
-            row("connects refused", number(seen.refused), "").bound(Bound::AtMost(0.0)),
-            row("streams left waiting", number(seen.waiting), "").bound(Bound::AtMost(0.0)),
-            row("agent CPU per sidecar", micros(cpu) / number(sidecars), "µs")
-                .limit(micros(limit))
-                .bound(Bound::TimesLimit(BOUND))
-                .detail("last_secret_ms", millis(last))
-                .detail("p99_secret_ms", millis(percentile(&seen.first_after, 99.0)))
-                .detail("verified", seen.verified),
-        ]
+    let storm = fleet.tally().look(|seen| Storm {
+        cpu: micros(cpu) / number(sidecars),
+        refused: seen.refused,
+        waiting: seen.waiting,
+        last: percentile(&seen.first_after, 100.0),
+        p99: percentile(&seen.first_after, 99.0),
+        void: spoilt(seen),
     });
     fleet.hang_up().await;
-    Ok(rows)
+    Ok(storm)
 }

@@ -6,13 +6,13 @@
 //! Sending them twice is no way: h2 takes the second ACK for a protocol error.
 
 use crate::transport::settings;
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS_FRAME: u8 = 0x4;
@@ -79,9 +79,9 @@ impl Greeting {
         &self.refusal
     }
 
-    /// Wraps the transport of a connection that was greeted already.
-    pub(super) fn already_sent_on<T>(&self, io: T) -> Greeted<T> {
-        Greeted { io, expected: self.recorded.clone() }
+    /// What h2 will write on a connection that was greeted already, and must not be sent.
+    pub(super) fn already_sent(&self) -> Bytes {
+        self.recorded.clone()
     }
 }
 
@@ -141,76 +141,6 @@ fn refusal(greeting: &Bytes) -> Bytes {
 fn frame_header(length: usize, kind: u8) -> [u8; FRAME_HEADER_BYTES] {
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     [0, high, low, kind, 0, 0, 0, 0, 0]
-}
-
-/// A transport whose first written octets were sent already and are swallowed.
-#[derive(Debug)]
-pub(super) struct Greeted<T> {
-    io: T,
-    /// What is still to be swallowed.
-    expected: Bytes,
-}
-
-impl<T> Greeted<T> {
-    /// Swallows the head of `octets`; how many.
-    fn swallow(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let length = octets.len().min(self.expected.len());
-        if octets.get(..length) != self.expected.get(..length) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the http/2 server writes another greeting than the one recorded from it",
-            ));
-        }
-        self.expected.advance(length);
-        Ok(length)
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Greeted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Greeted<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.expected.is_empty() || octets.is_empty() {
-            return Pin::new(&mut self.io).poll_write(context, octets);
-        }
-        Poll::Ready(self.swallow(octets))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let first = slices.iter().find(|slice| !slice.is_empty());
-        match first.filter(|_| !self.expected.is_empty()) {
-            Some(octets) => Poll::Ready(self.swallow(octets)),
-            None => Pin::new(&mut self.io).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]

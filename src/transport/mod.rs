@@ -23,6 +23,7 @@ mod authority;
 mod handshake;
 mod hpack;
 mod occupant;
+mod opening;
 mod patience;
 #[cfg(test)]
 mod pieces;

@@ -11,7 +11,7 @@ use crate::{
         accept::{Accepted, Acceptor},
         authority::Acceptable,
         body::{Answer, Payload, RequestBody},
-        greeting::Greeted,
+        opening::{FirstTurn, Opening},
         patience::{Missing, Patience, Progress},
         peer::PeerCred,
         rounds::{Part, Rounds},
@@ -90,8 +90,9 @@ where
 {
     let Accepted { stream, peer, seat, greeting } = accepted;
     let progress = Progress::default();
-    let io = Acceptable::new(greeting.already_sent_on(stream), progress.clone());
-    let io = Sliced::new(io);
+    let first_turn = FirstTurn::default();
+    let io = Opening::new(stream, greeting.already_sent(), first_turn.clone());
+    let io = Sliced::new(Acceptable::new(io, progress.clone()));
     let streams = Streams::new();
     let watched = Arc::clone(&peer);
     streams.expect(async move {
@@ -112,11 +113,19 @@ where
     let patience = Patience::new(progress.clone());
     let mut connection = Connection { http2, start, streams, patience, deadline: None };
     let rounds = Rounds::new();
-    let ended = future::poll_fn(|task| {
+    let mut turn = |task: &mut Context<'_>| {
         rounds.poll(task, |part, context| match part {
             Part::Streams => connection.poll_streams(context, &rounds),
             Part::Transport => connection.poll_transport(context, &rounds),
         })
+    };
+    let ended = future::poll_fn(|task| {
+        let polled = turn(task);
+        if polled.is_pending() && first_turn.end() {
+            rounds.call(Part::Transport);
+            return turn(task);
+        }
+        polled
     });
     let ended = ended.await;
     // Held until the connection is gone.
@@ -130,7 +139,7 @@ enum Event {
     Shutdown,
 }
 
-type Io = Sliced<Acceptable<Greeted<UnixStream>>>;
+type Io = Sliced<Acceptable<Opening<UnixStream>>>;
 
 /// The protocol's two phases.
 enum Http2<D: Buf> {

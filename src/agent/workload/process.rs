@@ -1,9 +1,9 @@
 //! What /proc says of a caller's process.
 //!
-//! Everything is read below one directory descriptor, which stays with the process it was opened for:
-//! once that has ended every read fails, even if another process has the same number by then. Whether
-//! the directory was the caller's at all is known only when the caller is still alive *afterwards*
-//! [`super::attest`] asks that last of all, for every attestor. Knows nothing of selectors.
+//! A file or directory of /proc/PID stays with the process it was opened for: once that has ended every
+//! read fails, even if another process has the same number by then. Whether it was the caller's at all is
+//! known only when the caller is still alive *afterwards* (A-01); [`super::attest`] asks that last of
+//! all, for every attestor. Knows nothing of selectors.
 
 use rustix::{
     fd::OwnedFd,
@@ -73,7 +73,9 @@ pub enum ProcessError {
 }
 
 /// 1 MiB: the largest part of status is the list of groups, of which there are at most 65,536.
-const MAX_STATUS_BYTES: u64 = 1024 * 1024;
+const MAX_STATUS_BYTES: usize = 1024 * 1024;
+/// Enough for everything up to the groups, but for the longest lists of them.
+const STATUS_CHUNK_BYTES: usize = 2_048;
 
 impl Process {
     /// Opens what /proc has under `pid` now.
@@ -86,20 +88,6 @@ impl Process {
             Ok(directory) => Ok(Self { directory, pid }),
             Err(errno) => Err(failed(pid, "", errno.into())),
         }
-    }
-
-    /// Who the process acts as.
-    ///
-    /// # Errors
-    /// When the process has ended or its status cannot be read.
-    pub fn ids(&self) -> Result<Ids, ProcessError> {
-        let file = self.open_file("status", OFlags::RDONLY)?;
-        // Enough for all but the longest lists of groups: the kernel writes it anew for each read.
-        let mut text = String::with_capacity(4_096);
-        file.take(MAX_STATUS_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|source| failed(self.pid, "status", source))?;
-        parse_ids(&text).map_err(|field| ProcessError::Status { pid: self.pid, field })
     }
 
     /// The path of the program that the process runs, in the process's own mount namespace; with
@@ -132,6 +120,31 @@ impl Process {
     }
 }
 
+impl Ids {
+    /// Who process `pid` acts as now.
+    ///
+    /// # Errors
+    /// When the process has ended or its status cannot be read.
+    pub fn of(pid: i32) -> Result<Self, ProcessError> {
+        let failed = |source| failed(pid, "status", source);
+        let mut file = File::open(format!("/proc/{pid}/status")).map_err(failed)?;
+        let (mut status, mut chunk) = (Vec::new(), [0; STATUS_CHUNK_BYTES]);
+        loop {
+            let read = file.read(&mut chunk).map_err(failed)?;
+            status.extend_from_slice(&chunk[..read]);
+            let end = status.iter().rposition(|octet| *octet == b'\n').map_or(0, |last| last + 1);
+            match parse_ids(&status[..end]) {
+                // What follows the ids is of no interest, and making it costs the kernel most.
+                Ok(ids) => return Ok(ids),
+                Err(field) if read == 0 || status.len() > MAX_STATUS_BYTES => {
+                    return Err(ProcessError::Status { pid, field });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
 fn failed(pid: i32, file: &'static str, source: io::Error) -> ProcessError {
     // A directory of a process that was reaped says ESRCH or ENOENT.
     let is_gone = [Errno::SRCH, Errno::NOENT]
@@ -142,21 +155,16 @@ fn failed(pid: i32, file: &'static str, source: io::Error) -> ProcessError {
 
 /// Reads the lines `Uid`, `Gid` (real, effective, saved, file system) and `Groups` of proc(5); the
 /// error is the line that is missing or malformed.
-fn parse_ids(status: &str) -> Result<Ids, &'static str> {
-    let line = |name: &'static str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::split_ascii_whitespace)
-            .ok_or(name)
+fn parse_ids(status: &[u8]) -> Result<Ids, &'static str> {
+    let numbers = |name: &'static str| {
+        let mut lines = status.split(|octet| *octet == b'\n');
+        let line = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"));
+        let text = line.and_then(|line| str::from_utf8(line).ok()).ok_or(name)?;
+        let numbers = text.split_ascii_whitespace().map(str::parse::<u32>);
+        numbers.collect::<Result<Vec<_>, _>>().map_err(|_| name)
     };
-    let effective = |name| line(name)?.nth(1).and_then(|number| number.parse().ok()).ok_or(name);
-    let groups = line("Groups")?.map(str::parse).collect::<Result<_, _>>();
-    Ok(Ids {
-        uid: effective("Uid")?,
-        gid: effective("Gid")?,
-        groups: groups.map_err(|_| "Groups")?,
-    })
+    let effective = |name| numbers(name)?.get(1).copied().ok_or(name);
+    Ok(Ids { uid: effective("Uid")?, gid: effective("Gid")?, groups: numbers("Groups")? })
 }
 
 #[cfg(test)]
@@ -168,9 +176,9 @@ mod tests {
     fn effective_ids_count() {
         let status = "Name:\tUid:\t9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n";
         let ids = Ids { uid: 2, gid: 6, groups: vec![10, 20] };
-        assert_eq!(parse_ids(status), Ok(ids));
+        assert_eq!(parse_ids(status.as_bytes()), Ok(ids));
         let none = status.replace("10 20 ", "");
-        assert_eq!(parse_ids(&none).unwrap().groups, Vec::<u32>::new());
+        assert_eq!(parse_ids(none.as_bytes()).unwrap().groups, Vec::<u32>::new());
     }
 
     #[test]
@@ -179,21 +187,22 @@ mod tests {
         for (missing, field) in [(0, "Uid"), (1, "Gid"), (2, "Groups")] {
             let mut rest = lines.to_vec();
             rest.remove(missing);
-            assert_eq!(parse_ids(&rest.join("\n")), Err(field));
+            assert_eq!(parse_ids(rest.join("\n").as_bytes()), Err(field));
         }
-        assert_eq!(parse_ids("Uid:\t1\t-2\nGid:\t1\t1\nGroups:\t1"), Err("Uid"));
-        assert_eq!(parse_ids("Uid:\t1\t2\nGid:\t1\t1\nGroups:\tx"), Err("Groups"));
+        assert_eq!(parse_ids(b"Uid:\t1\t-2\nGid:\t1\t1\nGroups:\t1"), Err("Uid"));
+        assert_eq!(parse_ids(b"Uid:\t1\t2\nGid:\t1\t1\nGroups:\tx"), Err("Groups"));
     }
 
     #[test]
     fn an_open_process_that_ends_can_no_longer_be_read() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
-        assert_eq!(process.ids().unwrap().uid, rustix::process::geteuid().as_raw());
+        let pid = process.pid;
+        assert_eq!(Ids::of(pid).unwrap().uid, rustix::process::geteuid().as_raw());
         assert!(process.executable_path().unwrap().starts_with('/'));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(process.ids(), Err(ProcessError::Ended { .. })));
+        assert!(matches!(Ids::of(pid), Err(ProcessError::Ended { .. })));
         assert!(matches!(process.executable(), Err(ProcessError::Ended { .. })));
     }
 }

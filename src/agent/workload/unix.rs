@@ -6,7 +6,7 @@
 use super::{
     accounts::{Accounts, AccountsError},
     executable::{HashError, Hasher},
-    process::{Process, ProcessError},
+    process::{Ids, Process, ProcessError},
 };
 use crate::{
     agent::config::Executable,
@@ -54,11 +54,11 @@ impl UnixAttestor {
     /// # Errors
     /// When any part cannot be found out.
     pub async fn attest(&self, pid: i32) -> Result<Vec<Selector>, UnixError> {
-        let process = Process::open(pid)?;
-        let mut selectors = self.credentials(&process)?;
+        let mut selectors = self.credentials(pid)?;
         if self.executable == Executable::Ignored {
             return Ok(selectors);
         }
+        let process = Process::open(pid)?;
         selectors.push(Selector::new(KIND, &format!("path:{}", process.executable_path()?))?);
         if let Executable::PathAndHash { max_bytes } = self.executable {
             let digest = self.hasher.sha256(process.executable()?, max_bytes).await?;
@@ -67,8 +67,8 @@ impl UnixAttestor {
         Ok(selectors)
     }
 
-    fn credentials(&self, process: &Process) -> Result<Vec<Selector>, UnixError> {
-        let ids = process.ids()?;
+    fn credentials(&self, pid: i32) -> Result<Vec<Selector>, UnixError> {
+        let ids = Ids::of(pid)?;
         let mut selectors = Vec::with_capacity(4 + 2 * ids.groups.len());
         let mut add = |value: String| -> Result<(), UnixError> {
             selectors.push(Selector::new(KIND, &value)?);

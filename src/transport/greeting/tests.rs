@@ -1,5 +1,4 @@
 use super::*;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The settings in a SETTINGS frame, in order.
 fn settings_in(frame: &[u8]) -> Vec<(u16, u32)> {
@@ -11,7 +10,7 @@ fn settings_in(frame: &[u8]) -> Vec<(u16, u32)> {
 }
 
 #[test]
-fn the_greeting_is_what_hyper_sends_and_our_mark() {
+fn the_greeting_is_what_h2_sends_and_our_mark() {
     let greeting = Greeting::record().unwrap();
     let recorded = settings_in(&greeting.recorded);
     for expected in [(0x3, 1_000), (0x4, 256 * 1_024), (0x6, 16 * 1_024)] {
@@ -26,34 +25,9 @@ fn the_greeting_is_what_hyper_sends_and_our_mark() {
 fn only_a_whole_marked_greeting_is_ours() {
     let greeting = Greeting::record().unwrap();
     assert!(is_ours(&greeting.sent) && is_ours(&greeting.refusal));
-    assert!(!is_ours(&greeting.recorded), "another hyper server is not ours");
+    assert!(!is_ours(&greeting.recorded), "another h2 server is not ours");
     for length in 0..greeting.sent.len() {
         assert!(!is_ours(&greeting.sent[..length]));
     }
     assert!(!is_ours(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-}
-
-#[tokio::test]
-async fn the_greeting_is_swallowed_once_and_then_everything_passes() {
-    let greeting = Greeting::record().unwrap();
-    let (ours, mut theirs) = tokio::io::duplex(1_024);
-    let mut greeted = greeting.already_sent_on(ours);
-    let (head, tail) = greeting.recorded.split_at(5);
-    greeted.write_all(head).await.unwrap();
-    greeted.write_all(&[tail, b"after"].concat()).await.unwrap();
-    greeted.write_all(&greeting.recorded).await.unwrap();
-    drop(greeted);
-    let mut seen = Vec::new();
-    theirs.read_to_end(&mut seen).await.unwrap();
-    assert_eq!(seen, [b"after", &greeting.recorded[..]].concat());
-}
-
-#[tokio::test]
-async fn another_greeting_than_the_recorded_one_breaks_the_connection() {
-    let greeting = Greeting::record().unwrap();
-    let (ours, _theirs) = tokio::io::duplex(1_024);
-    let mut other = greeting.recorded.to_vec();
-    *other.last_mut().unwrap() ^= 1;
-    let error = greeting.already_sent_on(ours).write_all(&other).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 }

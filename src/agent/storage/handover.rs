@@ -5,18 +5,21 @@
 //! agent; each SVID only for the revision of the entry it was signed for. Blocks; called on the
 //! blocking pool or before the agent serves.
 
-use super::file::{self, FileError};
+use super::{
+    file::{self, FileError},
+    parcel::{self, Packer, Unexpected, Unpacker},
+};
 use crate::{
-    agent::{cache::CacheSnapshot, digest},
+    agent::{
+        cache::{CacheSnapshot, StoredSvid},
+        digest,
+    },
     runtime::clock::{from_unix_secs, unix_secs},
     spiffe::{Bundle, Entry, EntryId, SpiffeId, X509Svid, svid::SvidError},
     wire::record::{self, RecordError},
     x509::{Certificate, SecretKey, cert::CertificateError},
 };
-use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, path::PathBuf, time::SystemTime};
-use zeroize::Zeroizing;
 
 /// The file, for one agent in one boot.
 #[derive(Clone, Debug)]
@@ -47,13 +50,10 @@ pub enum HandoverError {
     Digest,
     /// Not what this version writes.
     #[error("the file has another form")]
-    Form(#[from] serde_json::Error),
+    Form(#[from] Unexpected),
     /// Written before a reboot or by another agent.
     #[error("the file is of another boot or another agent")]
     Foreign,
-    /// A field is not base64.
-    #[error("a field is not base64")]
-    Base64(#[from] DecodeError),
     /// An entry or bundle in it is broken.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -67,36 +67,10 @@ pub enum HandoverError {
 
 /// 256 MiB: a hundred times the largest node.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
-const VERSION: u32 = 1;
+/// 1 was JSON, most of whose writing was escaping what needs no escape.
+const VERSION: i64 = 2;
 /// The hexadecimal SHA-256 and the line end before the content.
 const DIGEST_BYTES: usize = 65;
-
-#[derive(Serialize, Deserialize)]
-struct Content<'a> {
-    version: u32,
-    #[serde(borrow)]
-    boot_id: &'a str,
-    agent_id: &'a str,
-    entries: Vec<&'a str>,
-    bundles: Vec<&'a str>,
-    svids: Vec<StoredSvid<'a>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSvid<'a> {
-    entry_id: &'a str,
-    revision: i64,
-    due_unix_secs: i64,
-    #[serde(borrow)]
-    chain: Vec<&'a str>,
-    key: &'a str,
-}
-
-/// The base64 of one SVID's parts; the key's is wiped.
-struct EncodedSvid {
-    chain: Vec<String>,
-    key: Zeroizing<String>,
-}
 
 impl Handover {
     /// The file at `path`, in the boot `boot_id`.
@@ -110,39 +84,25 @@ impl Handover {
     /// # Errors
     /// When it cannot be written; then the old one stays.
     pub fn store(&self, agent: &SpiffeId, snapshot: &CacheSnapshot) -> Result<(), HandoverError> {
-        let encode = |bytes: &[u8]| STANDARD.encode(bytes);
         let entries: Vec<_> =
-            snapshot.entries.iter().map(|entry| encode(&record::of_entry(entry))).collect();
+            snapshot.entries.iter().map(|entry| record::of_entry(entry)).collect();
         let bundles: Vec<_> =
-            snapshot.bundles.iter().map(|bundle| encode(&record::of_bundle(bundle))).collect();
-        let svids: Vec<_> = snapshot
-            .svids
-            .iter()
-            .map(|stored| EncodedSvid {
-                chain: stored.svid.chain().iter().map(|c| encode(c.der())).collect(),
-                key: Zeroizing::new(encode(stored.svid.key().pkcs8_der())),
-            })
-            .collect();
-        let content = Content {
-            version: VERSION,
-            boot_id: &self.boot_id,
-            agent_id: agent.as_str(),
-            entries: entries.iter().map(String::as_str).collect(),
-            bundles: bundles.iter().map(String::as_str).collect(),
-            svids: snapshot
-                .svids
-                .iter()
-                .zip(&svids)
-                .map(|(stored, encoded)| StoredSvid {
-                    entry_id: stored.entry.id.as_str(),
-                    revision: stored.entry.revision,
-                    due_unix_secs: unix_secs(stored.due),
-                    chain: encoded.chain.iter().map(String::as_str).collect(),
-                    key: &encoded.key,
-                })
-                .collect(),
-        };
-        self.write(&content)
+            snapshot.bundles.iter().map(|bundle| record::of_bundle(bundle)).collect();
+        let mut bytes = parcel::pack(DIGEST_BYTES, |packer| {
+            packer.number(VERSION);
+            packer.field(self.boot_id.as_bytes());
+            packer.field(agent.as_str().as_bytes());
+            for records in [&entries, &bundles] {
+                packer.count(records.len());
+                records.iter().for_each(|record| packer.field(record));
+            }
+            packer.count(snapshot.svids.len());
+            snapshot.svids.iter().for_each(|stored| pack_svid(packer, stored));
+        });
+        let (head, content) = bytes.split_at_mut(DIGEST_BYTES);
+        let digest = digest::sha256_hex(content) + "\n";
+        head.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+        Ok(file::write(&self.path, &bytes)?)
     }
 
     /// What the last process of `agent` left, if it left anything.
@@ -151,15 +111,21 @@ impl Handover {
     /// When there is something that must not be used.
     pub fn load(&self, agent: &SpiffeId) -> Result<Option<Inheritance>, HandoverError> {
         let Some(bytes) = file::read(&self.path, MAX_BYTES)? else { return Ok(None) };
-        let (digest, json) = bytes.split_at_checked(DIGEST_BYTES).ok_or(HandoverError::Digest)?;
-        if digest.strip_suffix(b"\n") != Some(digest::sha256_hex(json).as_bytes()) {
+        let (digest, content) =
+            bytes.split_at_checked(DIGEST_BYTES).ok_or(HandoverError::Digest)?;
+        if digest.strip_suffix(b"\n") != Some(digest::sha256_hex(content).as_bytes()) {
             return Err(HandoverError::Digest);
         }
-        let content: Content<'_> = serde_json::from_slice(json)?;
-        let is_ours = content.version == VERSION
-            && content.boot_id == self.boot_id
-            && content.agent_id == agent.as_str();
-        if is_ours { inheritance(&content).map(Some) } else { Err(HandoverError::Foreign) }
+        let mut unpacker = Unpacker::new(content);
+        if unpacker.number()? != VERSION {
+            return Err(Unexpected.into());
+        }
+        if unpacker.text()? != self.boot_id || unpacker.text()? != agent.as_str() {
+            return Err(HandoverError::Foreign);
+        }
+        let inheritance = inheritance(&mut unpacker)?;
+        unpacker.finish()?;
+        Ok(Some(inheritance))
     }
 
     /// Removes the file: this agent is no longer trusted with its content.
@@ -169,60 +135,47 @@ impl Handover {
     pub fn wipe(&self) -> Result<(), HandoverError> {
         Ok(file::remove(&self.path)?)
     }
-
-    fn write(&self, content: &Content<'_>) -> Result<(), HandoverError> {
-        // Room for everything at once, so that growing leaves no unwiped copy of a key behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(encoded_bytes(content)));
-        bytes.resize(DIGEST_BYTES, b'\n');
-        serde_json::to_writer(&mut *bytes, content)?;
-        let (head, json) = bytes.split_at_mut(DIGEST_BYTES);
-        let digest = digest::sha256_hex(json);
-        head.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
-        Ok(file::write(&self.path, &bytes)?)
-    }
 }
 
-/// An upper bound of the encoded size.
-fn encoded_bytes(content: &Content<'_>) -> usize {
-    /// Names, punctuation and numbers of one record.
-    const OVERHEAD: usize = 160;
-    let texts = |texts: &[&str]| texts.iter().map(|text| text.len() + 4).sum::<usize>();
-    let svid = |svid: &StoredSvid<'_>| {
-        svid.entry_id.len() + texts(&svid.chain) + svid.key.len() + OVERHEAD
-    };
-    DIGEST_BYTES
-        + OVERHEAD
-        + content.boot_id.len()
-        + content.agent_id.len()
-        + texts(&content.entries)
-        + texts(&content.bundles)
-        + content.svids.iter().map(svid).sum::<usize>()
+fn pack_svid(packer: &mut Packer<'_>, stored: &StoredSvid) {
+    packer.field(stored.entry.id.as_str().as_bytes());
+    packer.number(stored.entry.revision);
+    packer.number(unix_secs(stored.due));
+    packer.count(stored.svid.chain().len());
+    stored.svid.chain().iter().for_each(|certificate| packer.field(certificate.der()));
+    packer.field(stored.svid.key().pkcs8_der());
 }
 
-fn inheritance(content: &Content<'_>) -> Result<Inheritance, HandoverError> {
-    let decode = |text: &&str| STANDARD.decode(text);
-    let mut entries = Vec::with_capacity(content.entries.len());
-    for text in &content.entries {
-        entries.push(record::entry(&decode(text)?)?);
-    }
-    let mut bundles = Vec::with_capacity(content.bundles.len());
-    for text in &content.bundles {
-        bundles.push(record::bundle(&decode(text)?)?);
-    }
+fn inheritance(unpacker: &mut Unpacker<'_>) -> Result<Inheritance, HandoverError> {
+    let entries = unpack_all(unpacker, |unpacker| Ok(record::entry(unpacker.field()?)?))?;
+    let bundles = unpack_all(unpacker, |unpacker| Ok(record::bundle(unpacker.field()?)?))?;
     let by_id: HashMap<&EntryId, &Entry> = entries.iter().map(|entry| (&entry.id, entry)).collect();
-    let mut svids = Vec::with_capacity(content.svids.len());
-    for stored in &content.svids {
-        let entry = EntryId::parse(stored.entry_id).ok().and_then(|id| by_id.get(&id).copied());
-        let Some(entry) = entry.filter(|entry| entry.revision == stored.revision) else { continue };
-        let mut chain = Vec::with_capacity(stored.chain.len());
-        for text in &stored.chain {
-            chain.push(Certificate::parse(decode(text)?.into())?);
-        }
-        let key = SecretKey::from_pkcs8(decode(&stored.key)?);
-        let svid = X509Svid::new(&entry.spec.spiffe_id, chain, key)?;
-        svids.push((entry.clone(), svid, from_unix_secs(stored.due_unix_secs)));
-    }
+    let svids = unpack_all(unpacker, |unpacker| unpack_svid(unpacker, &by_id))?;
+    let svids = svids.into_iter().flatten().collect();
     Ok(Inheritance { entries, bundles, svids })
+}
+
+fn unpack_all<'a, T>(
+    unpacker: &mut Unpacker<'a>,
+    unpack: impl Fn(&mut Unpacker<'a>) -> Result<T, HandoverError>,
+) -> Result<Vec<T>, HandoverError> {
+    let count = unpacker.count()?;
+    (0..count).map(|_| unpack(unpacker)).collect()
+}
+
+/// Nothing when the entry is not there any more in the revision that the SVID was signed for.
+fn unpack_svid(
+    unpacker: &mut Unpacker<'_>,
+    by_id: &HashMap<&EntryId, &Entry>,
+) -> Result<Option<(Entry, X509Svid, SystemTime)>, HandoverError> {
+    let entry = EntryId::parse(unpacker.text()?).ok().and_then(|id| by_id.get(&id).copied());
+    let (revision, due) = (unpacker.number()?, from_unix_secs(unpacker.number()?));
+    let chain = unpack_all(unpacker, |unpacker| {
+        Ok(Certificate::parse(unpacker.field()?.to_vec().into())?)
+    })?;
+    let key = SecretKey::from_pkcs8(unpacker.field()?.to_vec());
+    let Some(entry) = entry.filter(|entry| entry.revision == revision) else { return Ok(None) };
+    Ok(Some((entry.clone(), X509Svid::new(&entry.spec.spiffe_id, chain, key)?, due)))
 }
 
 #[cfg(test)]

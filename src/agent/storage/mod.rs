@@ -8,6 +8,7 @@ pub mod handover;
 pub mod keys;
 pub mod memory;
 pub mod node;
+pub mod parcel;
 
 pub use handover::Handover;
 pub use keys::{Keys, Slot};

@@ -13,8 +13,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use x509_parser::{
+    asn1_rs::Oid,
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
+    oid_registry::{
+        OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+        OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_ORGANIZATION_NAME,
+        OID_X509_ORGANIZATIONAL_UNIT, OID_X509_SERIALNUMBER,
+    },
     prelude::FromDer,
     x509::{SubjectPublicKeyInfo, X509Name},
 };
@@ -223,10 +229,21 @@ fn name(name: &X509Name<'_>) -> Name {
         name.iter_attributes()
             .map(|attribute| {
                 let value = attribute.as_str().map(str::to_owned).unwrap_or_default();
-                (AttributeKind::from_oid(attribute.attr_type().to_id_string()), value)
+                (attribute_kind(attribute.attr_type()), value)
             })
             .collect(),
     )
+}
+
+fn attribute_kind(oid: &Oid<'_>) -> AttributeKind {
+    match oid {
+        oid if *oid == OID_X509_COUNTRY_NAME => AttributeKind::Country,
+        oid if *oid == OID_X509_ORGANIZATION_NAME => AttributeKind::Organization,
+        oid if *oid == OID_X509_ORGANIZATIONAL_UNIT => AttributeKind::OrganizationalUnit,
+        oid if *oid == OID_X509_COMMON_NAME => AttributeKind::CommonName,
+        oid if *oid == OID_X509_SERIALNUMBER => AttributeKind::SerialNumber,
+        other => AttributeKind::Other(other.to_id_string()),
+    }
 }
 
 impl PublicKey {
@@ -245,17 +262,18 @@ impl PublicKey {
 /// The key of a SubjectPublicKeyInfo, if it is of a kind that finial accepts.
 pub(super) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicKey> {
     let bits = info.subject_public_key.data.as_ref();
-    let algorithm = match info.algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.10045.2.1" => {
-            let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
-            match (curve.to_id_string().as_str(), bits.len()) {
-                ("1.2.840.10045.3.1.7", 65) => PublicAlgorithm::EcP256,
-                ("1.3.132.0.34", 97) => PublicAlgorithm::EcP384,
-                _ => return None,
-            }
+    let kind = &info.algorithm.algorithm;
+    let algorithm = if *kind == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
+        match bits.len() {
+            65 if curve == OID_EC_P256 => PublicAlgorithm::EcP256,
+            97 if curve == OID_NIST_EC_P384 => PublicAlgorithm::EcP384,
+            _ => return None,
         }
-        "1.2.840.113549.1.1.1" => PublicAlgorithm::Rsa,
-        _ => return None,
+    } else if *kind == OID_PKCS1_RSAENCRYPTION {
+        PublicAlgorithm::Rsa
+    } else {
+        return None;
     };
     Some(PublicKey::from_bits(algorithm, bits))
 }

@@ -15,7 +15,15 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use rcgen::{CertificateParams, SanType};
-use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
+use x509_parser::{
+    asn1_rs::Oid,
+    certification_request::X509CertificationRequest,
+    oid_registry::{
+        OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA,
+        OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384,
+    },
+    prelude::FromDer,
+};
 
 /// A request that proves nothing.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +88,9 @@ pub fn verify(der: &[u8]) -> Result<PublicKey, CsrError> {
         // PKCS#1 of 2048 to 4096 bits with the usual exponents is 270 to 526 bytes.
         return Err(CsrError::Key);
     }
-    let oid = request.signature_algorithm.algorithm.to_id_string();
-    let algorithm = verification(key.algorithm(), &oid).ok_or(CsrError::Algorithm(oid))?;
+    let oid = &request.signature_algorithm.algorithm;
+    let algorithm = verification(key.algorithm(), oid)
+        .ok_or_else(|| CsrError::Algorithm(oid.to_id_string()))?;
     UnparsedPublicKey::new(algorithm, key.bits())
         .verify(info.raw, request.signature_value.data.as_ref())
         .map_err(|_| CsrError::Signature)?;
@@ -89,13 +98,23 @@ pub fn verify(der: &[u8]) -> Result<PublicKey, CsrError> {
 }
 
 /// The allow-list: which signature goes with which key. SHA-1 and MD5 are not in it.
-fn verification(key: PublicAlgorithm, oid: &str) -> Option<&'static dyn VerificationAlgorithm> {
-    match (key, oid) {
-        (PublicAlgorithm::EcP256, "1.2.840.10045.4.3.2") => Some(&ECDSA_P256_SHA256_ASN1),
-        (PublicAlgorithm::EcP384, "1.2.840.10045.4.3.3") => Some(&ECDSA_P384_SHA384_ASN1),
-        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.11") => Some(&RSA_PKCS1_2048_8192_SHA256),
-        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.12") => Some(&RSA_PKCS1_2048_8192_SHA384),
-        (PublicAlgorithm::Rsa, "1.2.840.113549.1.1.13") => Some(&RSA_PKCS1_2048_8192_SHA512),
+fn verification(key: PublicAlgorithm, oid: &Oid<'_>) -> Option<&'static dyn VerificationAlgorithm> {
+    match key {
+        PublicAlgorithm::EcP256 if *oid == OID_SIG_ECDSA_WITH_SHA256 => {
+            Some(&ECDSA_P256_SHA256_ASN1)
+        }
+        PublicAlgorithm::EcP384 if *oid == OID_SIG_ECDSA_WITH_SHA384 => {
+            Some(&ECDSA_P384_SHA384_ASN1)
+        }
+        PublicAlgorithm::Rsa if *oid == OID_PKCS1_SHA256WITHRSA => {
+            Some(&RSA_PKCS1_2048_8192_SHA256)
+        }
+        PublicAlgorithm::Rsa if *oid == OID_PKCS1_SHA384WITHRSA => {
+            Some(&RSA_PKCS1_2048_8192_SHA384)
+        }
+        PublicAlgorithm::Rsa if *oid == OID_PKCS1_SHA512WITHRSA => {
+            Some(&RSA_PKCS1_2048_8192_SHA512)
+        }
         _ => None,
     }
 }

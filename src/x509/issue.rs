@@ -165,12 +165,11 @@ fn whole_seconds(wall: SystemTime) -> time::OffsetDateTime {
 pub(super) fn distinguished_name(name: &Name) -> Result<DistinguishedName, rcgen::Error> {
     let mut encoded = DistinguishedName::new();
     for (kind, value) in name.attributes() {
-        let oid: Vec<u64> = kind.oid().split('.').filter_map(|arc| arc.parse().ok()).collect();
         let value = match rcgen::string::PrintableString::try_from(value.as_str()) {
             Ok(printable) => DnValue::PrintableString(printable),
             Err(_) => DnValue::Utf8String(value.clone()),
         };
-        encoded.push(DnType::from_oid(&oid), value);
+        encoded.push(DnType::from_oid(&kind.arcs()), value);
     }
     Ok(encoded)
 }

@@ -52,28 +52,16 @@ impl Name {
 }
 
 impl AttributeKind {
-    pub(super) fn oid(&self) -> String {
+    /// The numbers of its object identifier.
+    pub(super) fn arcs(&self) -> Vec<u64> {
         match self {
-            Self::Country => "2.5.4.6".to_owned(),
-            Self::Organization => "2.5.4.10".to_owned(),
-            Self::OrganizationalUnit => "2.5.4.11".to_owned(),
-            Self::CommonName => "2.5.4.3".to_owned(),
-            Self::SerialNumber => "2.5.4.5".to_owned(),
-            Self::Other(oid) => oid.clone(),
+            Self::Country => vec![2, 5, 4, 6],
+            Self::Organization => vec![2, 5, 4, 10],
+            Self::OrganizationalUnit => vec![2, 5, 4, 11],
+            Self::CommonName => vec![2, 5, 4, 3],
+            Self::SerialNumber => vec![2, 5, 4, 5],
+            Self::Other(oid) => oid.split('.').filter_map(|arc| arc.parse().ok()).collect(),
         }
-    }
-
-    pub(super) fn from_oid(oid: String) -> Self {
-        [
-            Self::Country,
-            Self::Organization,
-            Self::OrganizationalUnit,
-            Self::CommonName,
-            Self::SerialNumber,
-        ]
-        .into_iter()
-        .find(|kind| kind.oid() == oid)
-        .unwrap_or(Self::Other(oid))
     }
 }
 

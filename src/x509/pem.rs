@@ -35,7 +35,9 @@ pub fn push_certificate(text: &mut Vec<u8>, certificate: &Certificate) {
 /// The certificates as consecutive CERTIFICATE blocks.
 #[must_use]
 pub fn certificates(certificates: &[Certificate]) -> Vec<u8> {
-    let mut text = Vec::new();
+    // A line has a third more columns than bytes, and its end; 80 for head and foot.
+    let room = certificates.iter().map(|certificate| certificate.der().len() * 3 / 2 + 80).sum();
+    let mut text = Vec::with_capacity(room);
     for certificate in certificates {
         push_certificate(&mut text, certificate);
     }
@@ -84,17 +86,44 @@ pub fn has_private_key(text: &[u8]) -> bool {
     PrivateKeyDer::from_pem_slice(text).is_ok()
 }
 
+/// Bytes to a line: 64 columns, RFC 7468 §2 and byte for byte what Go writes.
+const LINE_BYTES: usize = 48;
+const LINE_COLUMNS: usize = 64;
+
 fn push_block(text: &mut Vec<u8>, label: &str, der: &[u8]) {
-    let body = Zeroizing::new(STANDARD.encode(der));
     text.extend_from_slice(b"-----BEGIN ");
     text.extend_from_slice(label.as_bytes());
     text.extend_from_slice(b"-----\n");
-    // 64 columns: RFC 7468 §2, and byte for byte what Go writes.
-    for line in body.as_bytes().chunks(64) {
-        text.extend_from_slice(line);
+    for line in der.chunks(LINE_BYTES) {
+        // Encoded where it stands, so that no copy of a key is left behind.
+        let start = text.len();
+        text.resize(start + LINE_COLUMNS, b'=');
+        let room = text.get_mut(start..).unwrap_or_default();
+        // It never needs more than a line's room.
+        let columns = STANDARD.encode_slice(line, room).unwrap_or_default();
+        text.truncate(start + columns);
         text.push(b'\n');
     }
     text.extend_from_slice(b"-----END ");
     text.extend_from_slice(label.as_bytes());
     text.extend_from_slice(b"-----\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_sixty_four_columns_and_only_the_last_is_padded() {
+        for (length, lines) in [(0, vec![]), (1, vec![4]), (48, vec![64]), (49, vec![64, 4])] {
+            let der = vec![0xFF; length];
+            let mut text = Vec::new();
+            push_block(&mut text, "X", &der);
+            let text = String::from_utf8(text).unwrap();
+            let body = text.strip_prefix("-----BEGIN X-----\n").unwrap();
+            let body = body.strip_suffix("-----END X-----\n").unwrap();
+            assert_eq!(body.lines().map(str::len).collect::<Vec<_>>(), lines, "{length}");
+            assert_eq!(STANDARD.decode(body.replace('\n', "")).unwrap(), der);
+        }
+    }
 }

@@ -4,9 +4,9 @@
 //! Nothing else in it is believed (CVE-2021-27098).
 
 use super::{
-    cert, der as framing,
-    issue::{self, RcgenSigner},
-    key::{KeyPair, PublicAlgorithm, PublicKey},
+    cert, der as framing, encode,
+    issue::subject_alt_name,
+    key::{KeyError, KeyPair, PublicAlgorithm, PublicKey},
     name::Name,
 };
 use aws_lc_rs::signature::{
@@ -14,7 +14,6 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
     VerificationAlgorithm,
 };
-use rcgen::{CertificateParams, SanType};
 use x509_parser::{
     asn1_rs::Oid,
     certification_request::X509CertificationRequest,
@@ -46,26 +45,45 @@ pub enum CsrError {
     /// The sender does not hold the private key.
     #[error("failed to verify CSR signature: the sender does not hold the private key")]
     Signature,
-    /// The request cannot be encoded or signed.
-    #[error("cannot make the CSR")]
-    Encode(#[source] rcgen::Error),
+    /// The request cannot be signed.
+    #[error("cannot sign the CSR")]
+    Sign(#[from] KeyError),
 }
 
 /// 16 KiB: SPIRE's agents send 300 bytes; a request of megabytes is an attack (B-CSR).
 const MAX_BYTES: usize = 16 * 1024;
 
+/// Room for a request with a SPIFFE ID of usual length.
+const TYPICAL_BYTES: usize = 320;
+
+/// extensionRequest (RFC 2985 §5.4.2), whole.
+const EXTENSION_REQUEST: [u8; 11] =
+    [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x09, 0x0E];
+
 /// Makes a request for `key` with `uri` as the only subject alternative name when given.
 ///
 /// # Errors
-/// When the request cannot be encoded or signed.
+/// When the request cannot be signed.
 pub fn create(key: &KeyPair, subject: &Name, uri: Option<&str>) -> Result<Vec<u8>, CsrError> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = issue::distinguished_name(subject).map_err(CsrError::Encode)?;
-    if let Some(uri) = uri {
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(CsrError::Encode)?)];
-    }
-    let request = params.serialize_request(&RcgenSigner(key)).map_err(CsrError::Encode)?;
-    Ok(request.der().as_ref().to_vec())
+    let mut contents = Vec::with_capacity(TYPICAL_BYTES);
+    encode::element(&mut contents, encode::SEQUENCE, |to| {
+        // Version 1.
+        encode::unsigned(to, &[]);
+        encode::name(to, subject);
+        encode::public_key(to, key.public_key());
+        // Attributes; a request without any has an empty set (RFC 2986 §4.1).
+        encode::element(to, encode::context_constructed(0), |to| {
+            if let Some(uri) = uri {
+                encode::element(to, encode::SEQUENCE, |to| {
+                    to.extend_from_slice(&EXTENSION_REQUEST);
+                    encode::element(to, encode::SET, |to| {
+                        encode::element(to, encode::SEQUENCE, |to| subject_alt_name(to, &[], uri));
+                    });
+                });
+            }
+        });
+    });
+    Ok(encode::signed(&contents, key)?)
 }
 
 /// Checks a request's proof of possession and gives the key to certify.
@@ -122,7 +140,7 @@ fn verification(key: PublicAlgorithm, oid: &Oid<'_>) -> Option<&'static dyn Veri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::KeyType;
+    use crate::x509::{KeyType, name::AttributeKind};
 
     #[test]
     fn a_request_of_each_key_type_verifies_and_yields_its_key() {
@@ -131,6 +149,32 @@ mod tests {
             let der = create(&key, &Name::default(), Some("spiffe://example.org/w")).unwrap();
             assert_eq!(&verify(&der).unwrap(), key.public_key(), "{key_type:?}");
         }
+    }
+
+    #[test]
+    fn a_request_says_in_the_same_bytes_what_another_writer_makes_it_say() {
+        use rcgen::{CertificateParams, DnType, SanType};
+        let key = KeyPair::generate(KeyType::EcP256).unwrap();
+        let id = "spiffe://example.org/w";
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let organization = rcgen::string::PrintableString::try_from("SPIRE").unwrap();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, rcgen::DnValue::PrintableString(organization));
+        params.distinguished_name.push(DnType::CommonName, "a_b");
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        let signer = rcgen::KeyPair::try_from(key.secret_key().unwrap().pkcs8_der()).unwrap();
+        let theirs = params.serialize_request(&signer).unwrap();
+        let subject = Name::default()
+            .with(AttributeKind::Organization, "SPIRE")
+            .with(AttributeKind::CommonName, "a_b");
+        let ours = create(&key, &subject, Some(id)).unwrap();
+        let contents = |der| {
+            let (_, request) = X509CertificationRequest::from_der(der).unwrap();
+            request.certification_request_info.raw
+        };
+        assert_eq!(contents(&ours), contents(theirs.der()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod cert;
 pub mod chain;
 pub mod csr;
 mod der;
+mod encode;
 pub mod issue;
 pub mod key;
 pub mod lint;

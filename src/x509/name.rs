@@ -51,20 +51,6 @@ impl Name {
     }
 }
 
-impl AttributeKind {
-    /// The numbers of its object identifier.
-    pub(super) fn arcs(&self) -> Vec<u64> {
-        match self {
-            Self::Country => vec![2, 5, 4, 6],
-            Self::Organization => vec![2, 5, 4, 10],
-            Self::OrganizationalUnit => vec![2, 5, 4, 11],
-            Self::CommonName => vec![2, 5, 4, 3],
-            Self::SerialNumber => vec![2, 5, 4, 5],
-            Self::Other(oid) => oid.split('.').filter_map(|arc| arc.parse().ok()).collect(),
-        }
-    }
-}
-
 /// RFC 2253 order and spelling as Go prints it: `SERIALNUMBER=1,O=SPIFFE,C=US`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

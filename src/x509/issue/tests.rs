@@ -1,8 +1,8 @@
 //! What issued certificates say, to the byte where SPIRE's bytes are known (server.md §2.1–2.2).
 
 use super::*;
-use crate::x509::{KeyType, chain::TrustAnchors};
-use std::time::Duration;
+use crate::x509::{KeyType, chain::TrustAnchors, der, key::PublicAlgorithm};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn at(secs: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(secs)
@@ -71,6 +71,7 @@ fn a_leaf_has_the_extensions_of_spire_in_their_order_and_criticality() {
         leaf.der(),
         &[&key_usage, &extended, &basic_constraints, &skid, &akid, authority.key_id(), &san],
     );
+    assert!(der::is_framed(leaf.der()));
     assert_eq!(leaf.subject().to_string(), "O=SPIRE,C=US");
     assert_eq!(leaf.extensions().subject_key_id, Some(leaf.public_key().key_id()));
 }

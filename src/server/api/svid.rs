@@ -37,6 +37,8 @@ pub struct SvidService {
     ca: Ca,
     authorized: Authorized,
     limits: RateLimits,
+    /// How many cores there are: asked once, since the answer takes a dozen system calls.
+    parallelism: usize,
     /// One permit per core: more threads at once would only take turns.
     cores: Arc<Semaphore>,
 }
@@ -92,8 +94,9 @@ impl SvidService {
     /// Signs by `ca` what `authorized` allows, as often as `limits` allow.
     #[must_use]
     pub fn new(ca: Ca, authorized: Authorized, limits: RateLimits) -> Self {
-        let cores = Arc::new(Semaphore::new(parallelism()));
-        Self { ca, authorized, limits, cores }
+        let parallelism = available_parallelism().map_or(1, NonZero::get);
+        let cores = Arc::new(Semaphore::new(parallelism));
+        Self { ca, authorized, limits, parallelism, cores }
     }
 
     async fn sign_batch(
@@ -115,7 +118,7 @@ impl SvidService {
                 .collect();
         stream::iter(chunks)
             .map(|chunk| self.sign_chunk(agent.clone(), chunk))
-            .buffered(parallelism())
+            .buffered(self.parallelism)
             .try_concat()
             .await
     }
@@ -167,10 +170,6 @@ impl SvidService {
         }
         Ok(wire::svid::to_wire(&entry.spec.spiffe_id, &chain, entry.spec.hint.as_str()))
     }
-}
-
-fn parallelism() -> usize {
-    available_parallelism().map_or(1, NonZero::get)
 }
 
 /// An error with its causes: the requester sees no log.

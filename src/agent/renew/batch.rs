@@ -138,20 +138,21 @@ pub(super) async fn sign(
     if answers.len() != asked.len() {
         return Err(BatchError::Count { asked: asked.len(), answered: answers.len() });
     }
-    let read = TaskSet::blocking(move || read(asked, &answers)).await?;
-    let mut svids = Vec::with_capacity(read.len());
-    for (entry, svid) in read {
-        match svid {
-            Ok(svid) => svids.push((entry, svid)),
-            Err(error) => failed.push((entry.id.clone(), error)),
-        }
-    }
-    wait_until_valid(&svids, &signing.clock).await;
     // The bundle as it is now: it may have changed since the request.
     let bundle = signing.cache.own_bundle().ok_or(BatchError::NoBundle)?;
-    let (signed, unverified) = TaskSet::blocking(move || verify(svids, &bundle, &signing)).await?;
-    failed.extend(unverified);
-    Ok(Answered { signed, failed })
+    let judge = signing.clone();
+    let (early, mut answered) =
+        TaskSet::blocking(move || take(asked, &answers, &bundle, &judge)).await?;
+    answered.failed.append(&mut failed);
+    if early.is_empty() {
+        return Ok(answered);
+    }
+    wait_until_valid(&early, &signing.clock).await;
+    let bundle = signing.cache.own_bundle().ok_or(BatchError::NoBundle)?;
+    let later = TaskSet::blocking(move || verify(early, &bundle, &signing)).await?;
+    answered.signed.extend(later.signed);
+    answered.failed.extend(later.failed);
+    Ok(answered)
 }
 
 fn prepare(entries: Vec<Arc<Entry>>) -> Prepared {
@@ -176,15 +177,31 @@ fn request(entry: &Entry) -> Result<(KeyPair, Vec<u8>), ItemError> {
     Ok((key, csr))
 }
 
-type Read = (Arc<Entry>, Result<X509Svid, ItemError>);
+/// An entry with its SVID, which nobody has verified.
+type Unverified = (Arc<Entry>, X509Svid);
 
-fn read(asked: Vec<Asked>, answers: &[Answer]) -> Vec<Read> {
-    let read = asked.into_iter().zip(answers).map(|(Asked { entry, key }, answer)| {
+/// Reads the answers and verifies what has started to be valid; gives what has not besides. One trip to
+/// the blocking pool: each costs both threads a wake-up.
+fn take(
+    asked: Vec<Asked>,
+    answers: &[Answer],
+    bundle: &Bundle,
+    signing: &Signing,
+) -> (Vec<Unverified>, Answered) {
+    let now = signing.clock.now();
+    let (mut early, mut ready, mut failed) = (Vec::new(), Vec::with_capacity(asked.len()), vec![]);
+    for (Asked { entry, key }, answer) in asked.into_iter().zip(answers) {
         let svid = chain_of(answer)
             .and_then(|chain| Ok(X509Svid::from_key_pair(&entry.spec.spiffe_id, chain, &key)?));
-        (entry, svid)
-    });
-    read.collect()
+        match svid {
+            Ok(svid) if ahead(&svid, now).is_some() => early.push((entry, svid)),
+            Ok(svid) => ready.push((entry, svid)),
+            Err(error) => failed.push((entry.id.clone(), error)),
+        }
+    }
+    let mut answered = verify(ready, bundle, signing);
+    answered.failed.append(&mut failed);
+    (early, answered)
 }
 
 fn chain_of(answer: &Answer) -> Result<Vec<crate::x509::Certificate>, ItemError> {
@@ -197,27 +214,23 @@ fn chain_of(answer: &Answer) -> Result<Vec<crate::x509::Certificate>, ItemError>
     }
 }
 
-async fn wait_until_valid(svids: &[(Arc<Entry>, X509Svid)], clock: &Clock) {
+/// How far in the future `svid` starts, if this clock can be so far behind.
+fn ahead(svid: &X509Svid, now: SystemTime) -> Option<Duration> {
+    let starts = svid.chain().iter().filter_map(|one| one.not_before().duration_since(now).ok());
+    starts.filter(|ahead| !ahead.is_zero() && *ahead <= CLOCK_ALLOWANCE).max()
+}
+
+async fn wait_until_valid(svids: &[Unverified], clock: &Clock) {
     let now = clock.now();
-    let ahead = svids
-        .iter()
-        .flat_map(|(_, svid)| svid.chain())
-        .filter_map(|certificate| certificate.not_before().duration_since(now).ok())
-        .filter(|ahead| *ahead <= CLOCK_ALLOWANCE)
-        .max();
-    if let Some(ahead) = ahead {
+    if let Some(ahead) = svids.iter().filter_map(|(_, svid)| ahead(svid, now)).max() {
         tracing::warn!(secs = ahead.as_secs(), "this node's clock is behind the server's");
         sleep(ahead).await;
     }
 }
 
-fn verify(
-    svids: Vec<(Arc<Entry>, X509Svid)>,
-    bundle: &Bundle,
-    signing: &Signing,
-) -> (Vec<Signed>, Vec<(EntryId, ItemError)>) {
+fn verify(svids: Vec<Unverified>, bundle: &Bundle, signing: &Signing) -> Answered {
     let (mut signed, mut failed) = (Vec::with_capacity(svids.len()), Vec::new());
-    let now: SystemTime = signing.clock.now();
+    let now = signing.clock.now();
     for (entry, svid) in svids {
         let due = signing.rhythm.due(now, svid.not_after(), backoff::uniform());
         let id = entry.id.clone();
@@ -226,5 +239,5 @@ fn verify(
             Err(error) => failed.push((id, error.into())),
         }
     }
-    (signed, failed)
+    Answered { signed, failed }
 }

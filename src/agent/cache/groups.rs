@@ -7,9 +7,14 @@ use super::{
 };
 use crate::{
     runtime::{Bell, Publisher, Reader},
-    spiffe::{EntryId, SelectorSet, TrustDomain},
+    spiffe::{Bundle, EntryId, SelectorSet, TrustDomain},
 };
-use std::{cmp::Reverse, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
 use tokio::time::Instant;
 
 /// A place in a group.
@@ -33,7 +38,8 @@ impl State {
         for id in &matched {
             self.add_reader(id, config);
         }
-        let empty = View::empty(self.bundle_set(Vec::new(), config));
+        let bundles = bundle_set(&mut self.bundle_sets, &self.bundles, Vec::new(), config);
+        let empty = View::empty(bundles);
         let view = Publisher::new(Arc::new(empty));
         let mut group = Group { view, watchers: Watchers::default(), matched };
         let member = group.join(bell);
@@ -117,9 +123,9 @@ impl State {
     }
 
     fn rebuild(&mut self, key: &SelectorSet, config: &CacheConfig) {
-        let Some(group) = self.groups.get(key) else { return };
-        let records: Vec<&Record> =
-            group.matched.iter().filter_map(|id| self.records.get(id)).collect();
+        let Self { groups, records, bundles, bundle_sets, is_synced, .. } = self;
+        let Some(group) = groups.get(key) else { return };
+        let records: Vec<&Record> = group.matched.iter().filter_map(|id| records.get(id)).collect();
         let now = config.clock.now();
         let mut identities: Vec<_> = records
             .iter()
@@ -133,28 +139,31 @@ impl State {
             records.iter().flat_map(|record| &record.entry.spec.federates_with).cloned().collect();
         federated.sort_unstable();
         federated.dedup();
-        let bundles = self.bundle_set(federated, config);
+        let bundles = bundle_set(bundle_sets, bundles, federated, config);
         let made_at = Instant::now();
-        let view = View { is_synced: self.is_synced, identities, pending, bundles, made_at };
-        if let Some(group) = self.groups.get(key) {
-            group.publish(view);
-        }
+        group.publish(View { is_synced: *is_synced, identities, pending, bundles, made_at });
     }
+}
 
-    fn bundle_set(&mut self, federated: Vec<TrustDomain>, config: &CacheConfig) -> Arc<BundleSet> {
-        if let Some(set) = self.bundle_sets.get(&federated) {
-            return Arc::clone(set);
-        }
-        let own = self.bundles.get(&config.trust_domain).cloned();
-        let foreign = federated
-            .iter()
-            .filter(|name| **name != config.trust_domain)
-            .filter_map(|name| self.bundles.get(name).cloned())
-            .collect();
-        let set = BundleSet::new(own, foreign);
-        self.bundle_sets.insert(federated, Arc::clone(&set));
-        set
+/// The set in use of the own bundle and those of `federated`, which is made when there is none.
+fn bundle_set(
+    sets: &mut HashMap<Vec<TrustDomain>, Arc<BundleSet>>,
+    bundles: &BTreeMap<TrustDomain, Arc<Bundle>>,
+    federated: Vec<TrustDomain>,
+    config: &CacheConfig,
+) -> Arc<BundleSet> {
+    if let Some(set) = sets.get(&federated) {
+        return Arc::clone(set);
     }
+    let own = bundles.get(&config.trust_domain).cloned();
+    let foreign = federated
+        .iter()
+        .filter(|name| **name != config.trust_domain)
+        .filter_map(|name| bundles.get(name).cloned())
+        .collect();
+    let set = BundleSet::new(own, foreign);
+    sets.insert(federated, Arc::clone(&set));
+    set
 }
 
 impl Group {

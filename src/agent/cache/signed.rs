@@ -90,6 +90,8 @@ impl SvidWriter {
     pub fn install(&self, signed: Vec<Signed>) -> Vec<(EntryId, Rejected)> {
         let config = &self.cache.0.config;
         self.cache.change(|state, touched| {
+            // Most identities are of one group; growing would hash every selector again.
+            touched.groups.reserve(signed.len());
             signed
                 .into_iter()
                 .filter_map(|signed| {

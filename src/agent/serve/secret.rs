@@ -133,11 +133,22 @@ impl SecretNames {
                 Validation::Plain => Resolution::NeedsSpiffeValidator,
             };
         }
-        let Ok(id) = SpiffeId::parse(name) else { return Resolution::Foreign };
-        if id.path().is_empty() {
-            return ask.bundles(&view.bundles, Which::Of(&id.trust_domain()));
+        // Before anything is parsed: nearly every name that is asked for again is an identity's. One
+        // without a path would be a bundle's name.
+        let has_name = |identity: &&Arc<Identity>| {
+            let id = identity.svid.id();
+            id.as_str() == &**name && !id.path().is_empty()
+        };
+        if let Some(identity) = view.valid_identities(now).find(has_name) {
+            return svid(name, Some(identity));
         }
-        svid(name, view.valid_identities(now).find(|identity| *identity.svid.id() == id))
+        match SpiffeId::parse(name) {
+            Ok(id) if id.path().is_empty() => {
+                ask.bundles(&view.bundles, Which::Of(&id.trust_domain()))
+            }
+            Ok(_) => Resolution::Waiting,
+            Err(_) => Resolution::Foreign,
+        }
     }
 }
 

@@ -86,27 +86,37 @@ pub fn has_private_key(text: &[u8]) -> bool {
     PrivateKeyDer::from_pem_slice(text).is_ok()
 }
 
-/// Bytes to a line: 64 columns, RFC 7468 §2 and byte for byte what Go writes.
-const LINE_BYTES: usize = 48;
-const LINE_COLUMNS: usize = 64;
+/// RFC 7468 §2, and byte for byte what Go writes.
+const COLUMNS: usize = 64;
 
 fn push_block(text: &mut Vec<u8>, label: &str, der: &[u8]) {
     text.extend_from_slice(b"-----BEGIN ");
     text.extend_from_slice(label.as_bytes());
     text.extend_from_slice(b"-----\n");
-    for line in der.chunks(LINE_BYTES) {
-        // Encoded where it stands, so that no copy of a key is left behind.
-        let start = text.len();
-        text.resize(start + LINE_COLUMNS, b'=');
-        let room = text.get_mut(start..).unwrap_or_default();
-        // It never needs more than a line's room.
-        let columns = STANDARD.encode_slice(line, room).unwrap_or_default();
-        text.truncate(start + columns);
-        text.push(b'\n');
-    }
+    push_lines(text, der);
     text.extend_from_slice(b"-----END ");
     text.extend_from_slice(label.as_bytes());
     text.extend_from_slice(b"-----\n");
+}
+
+/// Appends the base64 of `der` in lines: encoded as one where the last of them end, then moved up line by
+/// line, so that no copy of a key is left behind.
+fn push_lines(text: &mut Vec<u8>, der: &[u8]) {
+    let characters = der.len().div_ceil(3) * 4;
+    let (start, lines) = (text.len(), characters.div_ceil(COLUMNS));
+    let encoded = start + lines;
+    text.resize(encoded + characters, b'\n');
+    // It has exactly the room that it needs.
+    let _written = text.get_mut(encoded..).map(|room| STANDARD.encode_slice(der, room));
+    for line in 0..lines {
+        let from = encoded + line * COLUMNS;
+        let until = text.len().min(from + COLUMNS);
+        let to = start + line * (COLUMNS + 1);
+        text.copy_within(from..until, to);
+        if let Some(end) = text.get_mut(to + (until - from)) {
+            *end = b'\n';
+        }
+    }
 }
 
 #[cfg(test)]

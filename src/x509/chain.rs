@@ -4,7 +4,7 @@ use super::Certificate;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use webpki::{
-    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
     RequiredEkuNotFoundContext, anchor_from_trusted_cert,
 };
 
@@ -80,6 +80,10 @@ impl TrustAnchors {
     }
 }
 
+/// id-kp-serverAuth and id-kp-clientAuth (RFC 5280 §4.2.1.12).
+const SERVER_AUTH: KeyPurposeId<'_> = KeyPurposeId::new(&[0x2B, 6, 1, 5, 5, 7, 3, 1]);
+const CLIENT_AUTH: KeyPurposeId<'_> = KeyPurposeId::new(&[0x2B, 6, 1, 5, 5, 7, 3, 2]);
+
 /// A peer that acts as a client and as a server, asked of each certificate in one pass: webpki's own
 /// [`KeyUsage`] asks for one of the two, and to ask twice is to check every signature twice.
 struct BothSides;
@@ -87,17 +91,16 @@ struct BothSides;
 impl ExtendedKeyUsageValidator for BothSides {
     /// As RFC 5280 §4.2.1.12 has it: without the extension every use is allowed, with it what it names.
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        let present: Vec<_> =
-            purposes.map(|id| id.map(|id| id.to_decoded_oid())).collect::<Result<_, _>>()?;
-        let lacks =
-            |wanted: &[usize]| !present.is_empty() && !present.iter().any(|id| id == wanted);
-        let required = if lacks(KeyUsage::SERVER_AUTH_REPR) {
+        let present: Vec<_> = purposes.collect::<Result<_, _>>()?;
+        let lacks = |wanted| !present.is_empty() && !present.contains(&wanted);
+        let required = if lacks(SERVER_AUTH) {
             KeyUsage::server_auth()
-        } else if lacks(KeyUsage::CLIENT_AUTH_REPR) {
+        } else if lacks(CLIENT_AUTH) {
             KeyUsage::client_auth()
         } else {
             return Ok(());
         };
+        let present = present.iter().map(KeyPurposeId::to_decoded_oid).collect();
         Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
             required,
             present,

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 const STREAMS: [usize; 2] = [1_000, 5_000];
 /// One for the first use of what the agent allocates, the others to measure.
-const CHANGES: usize = 6;
+const CHANGES: usize = 22;
 /// The place of `ROOTCA` and `default` among a sidecar's names.
 const ROOTCA: usize = 1;
 const DEFAULT: usize = 0;

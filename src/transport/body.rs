@@ -37,6 +37,10 @@ where
     stage: Stage<S, B>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a stream is one allocation, and a request is short-lived"
+)]
 enum Stage<S, B>
 where
     S: Service<Request<RequestBody>>,
@@ -251,3 +255,6 @@ impl<D: Buf> Buf for Payload<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Issuing: template → lint → sign. Only what [`super::lint`] passed can be signed, once, and the
 //! result is parsed and compared with its template before anyone sees it.
 //!
-//! Extension order, criticality and bits are Go's and so SPIRE's (server.md §2.1–2.2). What [`encode`]
+//! Extension order, criticality and bits are Go's and so SPIRE's (server.md §2.1–2.2). What `encode`
 //! writes here is read again by a parser that knows nothing of it.
 
 use super::{

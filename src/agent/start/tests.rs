@@ -164,6 +164,9 @@ async fn metrics_have_spires_names() {
     while agent.observer().identities().is_empty() {
         changes.changed().await.unwrap();
     }
+    // Counted once everything that was heard is stored, which may be after the first identity.
+    let heard = |status: &SyncStatus| status.last_heard.is_some();
+    agent.observer().sync().wait_for(heard).await.unwrap();
     let observer = agent.observer();
     let (serve, upkeep) = (&observer.serve, &observer.upkeep);
     let text =

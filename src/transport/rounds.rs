@@ -131,8 +131,8 @@ impl Wake for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{future::poll_fn, pin::Pin};
-    use tokio::sync::oneshot;
+    use std::{future::poll_fn, pin::Pin, time::Duration};
+    use tokio::{sync::oneshot, time::timeout};
 
     #[test]
     fn a_part_is_polled_once_for_each_time_that_somebody_called_it() {
@@ -169,8 +169,9 @@ mod tests {
                 _ => ControlFlow::Continue(()),
             })
         });
-        let (said, ()) = tokio::join!(waiting, async { sender.send("now").unwrap() });
-        assert_eq!(said, Ok("now"));
+        let woken = timeout(Duration::from_secs(10), waiting);
+        let (said, ()) = tokio::join!(woken, async { sender.send("now").unwrap() });
+        assert_eq!(said.expect("nobody woke the task"), Ok("now"));
     }
 
     #[tokio::test]

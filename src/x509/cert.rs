@@ -3,6 +3,7 @@
 //! Owns what a certificate says, not whether to believe it: `chain` verifies, `lint` judges.
 
 use super::{
+    extensions::Extensions,
     key::{PublicAlgorithm, PublicKey},
     name::{AttributeKind, Name},
 };
@@ -14,8 +15,8 @@ use std::{
 };
 use x509_parser::{
     asn1_rs::Oid,
-    certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
+    certificate::{X509Certificate, X509CertificateParser},
+    nom::Parser as _,
     oid_registry::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
         OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_ORGANIZATION_NAME,
@@ -39,36 +40,6 @@ struct Facts {
     not_after: SystemTime,
     public_key: PublicKey,
     extensions: Extensions,
-}
-
-/// The extensions that matter to identities.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extensions {
-    /// basicConstraints says CA:TRUE.
-    pub is_ca: bool,
-    /// The keyUsage bits; `None` when the extension is absent.
-    pub key_usage: Option<KeyUsage>,
-    /// Whether extendedKeyUsage lists serverAuth and clientAuth; `None` when it is absent.
-    pub server_and_client_auth: Option<bool>,
-    /// Every URI of subjectAltName, in order.
-    pub uris: Vec<String>,
-    /// Every DNS name of subjectAltName, in order.
-    pub dns_names: Vec<String>,
-    /// subjectKeyIdentifier.
-    pub subject_key_id: Option<Vec<u8>>,
-    /// The key identifier of authorityKeyIdentifier.
-    pub authority_key_id: Option<Vec<u8>>,
-}
-
-/// The bits of keyUsage that SPIFFE has rules about (X509-SVID §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyUsage {
-    /// The key may sign handshakes.
-    pub digital_signature: bool,
-    /// The key may sign certificates.
-    pub key_cert_sign: bool,
-    /// The key may sign revocation lists.
-    pub crl_sign: bool,
 }
 
 /// A certificate's serial number: big-endian bytes without leading zeros. Prints in decimal, as SPIRE
@@ -201,7 +172,11 @@ fn parse_prefix(der: &[u8]) -> Result<(&[u8], X509Certificate<'_>), CertificateE
     if der.len() > MAX_BYTES {
         return Err(CertificateError::TooLarge(der.len()));
     }
-    X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)
+    // Extensions that do not matter need not be well-formed, and to read them costs.
+    X509CertificateParser::new()
+        .with_deep_parse_extensions(false)
+        .parse(der)
+        .map_err(|_| CertificateError::Malformed)
 }
 
 fn facts(der: Bytes, certificate: &X509Certificate<'_>) -> Result<Facts, CertificateError> {
@@ -215,7 +190,8 @@ fn facts(der: Bytes, certificate: &X509Certificate<'_>) -> Result<Facts, Certifi
         not_before: wall(validity.not_before.timestamp()),
         not_after: wall(validity.not_after.timestamp()),
         public_key: public_key(certificate.public_key()).ok_or(CertificateError::PublicKey)?,
-        extensions: extensions(certificate),
+        extensions: Extensions::read(certificate.extensions())
+            .ok_or(CertificateError::Malformed)?,
     })
 }
 
@@ -276,42 +252,6 @@ pub(super) fn public_key(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicKey> {
         return None;
     };
     Some(PublicKey::from_bits(algorithm, bits))
-}
-
-fn extensions(certificate: &X509Certificate<'_>) -> Extensions {
-    let mut found = Extensions::default();
-    for extension in certificate.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::BasicConstraints(constraints) => found.is_ca = constraints.ca,
-            ParsedExtension::KeyUsage(usage) => {
-                found.key_usage = Some(KeyUsage {
-                    digital_signature: usage.digital_signature(),
-                    key_cert_sign: usage.key_cert_sign(),
-                    crl_sign: usage.crl_sign(),
-                });
-            }
-            ParsedExtension::ExtendedKeyUsage(usage) => {
-                found.server_and_client_auth = Some(usage.server_auth && usage.client_auth);
-            }
-            ParsedExtension::SubjectAlternativeName(names) => {
-                for name in &names.general_names {
-                    match name {
-                        GeneralName::URI(uri) => found.uris.push((*uri).to_owned()),
-                        GeneralName::DNSName(dns) => found.dns_names.push((*dns).to_owned()),
-                        _ => {}
-                    }
-                }
-            }
-            ParsedExtension::SubjectKeyIdentifier(id) => {
-                found.subject_key_id = Some(id.0.to_vec());
-            }
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                found.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-            }
-            _ => {}
-        }
-    }
-    found
 }
 
 impl Serial {

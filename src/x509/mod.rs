@@ -5,6 +5,7 @@ pub mod chain;
 pub mod csr;
 mod der;
 mod encode;
+pub mod extensions;
 pub mod issue;
 pub mod key;
 pub mod lint;

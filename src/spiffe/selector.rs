@@ -1,6 +1,11 @@
 //! Selectors: what attestation found out about a caller, and what an entry demands of it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 /// One fact, such as `unix:uid:1000`: a type, a colon, a value.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,8 +15,12 @@ pub struct Selector {
 }
 
 /// A set of selectors in one canonical order, so that equal sets are equal values.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SelectorSet(Arc<[Selector]>);
+#[derive(Clone)]
+pub struct SelectorSet {
+    sorted: Arc<[Selector]>,
+    /// Of `sorted`: a set is looked up several times for each stream, and hashed once.
+    hash: u64,
+}
 
 /// Why a text is not a selector. The texts are SPIRE's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +75,7 @@ impl Selector {
                 return Err(Error::TooLong { what, length, limit });
             }
         }
-        Ok(Self { text: format!("{kind}:{value}").into(), colon_at: kind.len() })
+        Ok(Self { text: [kind, ":", value].concat().into(), colon_at: kind.len() })
     }
 
     /// Parses `type:value`, split at the first colon.
@@ -101,31 +110,31 @@ impl SelectorSet {
     /// The selectors in canonical order.
     #[must_use]
     pub fn as_slice(&self) -> &[Selector] {
-        &self.0
+        &self.sorted
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.sorted.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sorted.is_empty()
     }
 
     /// Whether `selector` is in the set.
     #[must_use]
     pub fn contains(&self, selector: &Selector) -> bool {
-        self.0.binary_search(selector).is_ok()
+        self.sorted.binary_search(selector).is_ok()
     }
 
     /// Whether every selector of this set is also in `other`.
     #[must_use]
     pub fn is_subset_of(&self, other: &Self) -> bool {
-        self.0.iter().all(|selector| other.contains(selector))
+        self.sorted.iter().all(|selector| other.contains(selector))
     }
 }
 
@@ -134,9 +143,33 @@ impl FromIterator<Selector> for SelectorSet {
         let mut sorted: Vec<_> = selectors.into_iter().collect();
         sorted.sort_unstable();
         sorted.dedup();
-        Self(sorted.into())
+        // Keyed anew by each process: values of selectors may be chosen by whom they describe.
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let hash = KEYS.hash_one(&sorted);
+        Self { sorted: sorted.into(), hash }
     }
 }
+
+impl Default for SelectorSet {
+    fn default() -> Self {
+        Self::from_iter([])
+    }
+}
+
+impl Hash for SelectorSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for SelectorSet {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sorted, &other.sorted)
+            || (self.hash == other.hash && self.sorted == other.sorted)
+    }
+}
+
+impl Eq for SelectorSet {}
 
 impl FromStr for Selector {
     type Err = Error;
@@ -160,7 +193,7 @@ impl fmt::Debug for Selector {
 
 impl fmt::Debug for SelectorSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter()).finish()
+        f.debug_list().entries(self.sorted.iter()).finish()
     }
 }
 

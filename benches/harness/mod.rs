@@ -11,3 +11,5 @@ pub(crate) mod process;
 pub(crate) mod product;
 pub(crate) mod row;
 pub(crate) mod server;
+
+use crate::load::stats;

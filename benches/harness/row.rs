@@ -1,5 +1,6 @@
 //! One measured figure beside its limit and its bound, as a line of a table and as JSON.
 
+use super::stats::median;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -14,6 +15,15 @@ pub(crate) struct Row {
     bound: Bound,
     void: Vec<String>,
     details: Map<String, Value>,
+}
+
+/// A figure and its raw limit, measured one right after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair {
+    /// What the product took.
+    pub(crate) measured: f64,
+    /// What it cannot do without.
+    pub(crate) limit: f64,
 }
 
 /// What a figure must be.
@@ -60,6 +70,24 @@ impl Row {
             void: Vec::new(),
             details: Map::new(),
         }
+    }
+
+    /// A figure measured several times, each time beside its raw limit. The value is the middle limit
+    /// times the middle ratio, so that a drift of the machine's speed during the run does not decide.
+    pub(crate) fn paired(
+        promise: &'static str,
+        what: impl Into<String>,
+        pairs: &[Pair],
+        unit: &'static str,
+    ) -> Self {
+        let limits: Vec<_> = pairs.iter().map(|pair| pair.limit).collect();
+        let ratios: Vec<_> = pairs.iter().map(|pair| pair.measured / pair.limit).collect();
+        let limit = median(&limits);
+        Self::new(promise, what, limit * median(&ratios), unit)
+            .limit(limit)
+            .detail("pairs", pairs.len())
+            .detail("least_ratio", ratios.iter().copied().fold(f64::INFINITY, f64::min))
+            .detail("largest_ratio", ratios.iter().copied().fold(0.0, f64::max))
     }
 
     /// Sets the raw limit, in the same unit, measured in the same run.

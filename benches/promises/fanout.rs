@@ -6,14 +6,11 @@ use crate::{
         host::Host,
         machine::{Core, on_core},
         mesh::{Mesh, PATIENCE, spoilt},
-        row::{Bound, Row},
+        row::{Bound, Pair, Row},
         server::TRUST_DOMAIN,
     },
     limits::socket,
-    load::{
-        fleet::Fleet,
-        stats::{median, percentile},
-    },
+    load::{fleet::Fleet, stats::percentile},
 };
 use anyhow::ensure;
 use finial::{runtime::Clock, spiffe::TrustDomain, testing::ca::TestCa};
@@ -42,7 +39,7 @@ async fn fanout(streams: usize) -> anyhow::Result<Row> {
     mesh.register_web().await?;
     let fleet = Fleet::launch(mesh.sidecars(streams)?);
     ensure!(fleet.served(PATIENCE).await, "not every sidecar was served");
-    let (mut costs, mut limits, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pairs, mut last) = (Vec::new(), Vec::new());
     for change in 0..CHANGES {
         let limit = on_core(Core::Product, || socket::push(streams))?;
         let before = mesh.agent_at_rest().await?;
@@ -53,8 +50,7 @@ async fn fanout(streams: usize) -> anyhow::Result<Row> {
         ensure!(all, "change {change} did not reach every stream");
         let cpu = mesh.agent_at_rest().await? - before;
         if change > 0 {
-            costs.push(micros(cpu) / number(streams));
-            limits.push(micros(limit));
+            pairs.push(Pair { measured: micros(cpu) / number(streams), limit: micros(limit) });
             last.push(fleet.tally().look(|seen| percentile(&seen.pushed_after, 100.0)));
         }
         let (pushes, others) =
@@ -63,8 +59,7 @@ async fn fanout(streams: usize) -> anyhow::Result<Row> {
         ensure!(pushes == u64::try_from(streams)?, "{pushes} pushes to {streams} streams");
     }
     let what = format!("bundle change → {streams} streams, agent CPU per stream");
-    let row = Row::new("fanout", what, median(&costs), "µs")
-        .limit(median(&limits))
+    let row = Row::paired("fanout", what, &pairs, "µs")
         .bound(Bound::TimesLimit(BOUND))
         .detail("last_ack_ms", millis(percentile(&last, 50.0)))
         .void(fleet.tally().look(spoilt));

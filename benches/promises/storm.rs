@@ -7,13 +7,10 @@ use crate::{
     harness::{
         machine::{Core, on_core},
         mesh::{Mesh, PATIENCE, spoilt},
-        row::{Bound, Row},
+        row::{Bound, Pair, Row},
     },
     limits::socket,
-    load::{
-        fleet::Fleet,
-        stats::{median, percentile},
-    },
+    load::{fleet::Fleet, stats::percentile},
 };
 use std::time::Duration;
 
@@ -36,7 +33,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
 /// What one storm came to.
 struct Storm {
     /// Agent CPU per sidecar, µs.
-    cpu: f64,
+    cpu: Pair,
     refused: u64,
     waiting: usize,
     /// When the last sidecar had its secrets, and 99 % of them.
@@ -46,39 +43,40 @@ struct Storm {
 }
 
 async fn storms(mesh: &Mesh, sidecars: usize) -> anyhow::Result<[Row; 3]> {
-    let (mut limits, mut storms) = (Vec::new(), Vec::new());
+    let mut storms = Vec::new();
     for _ in 0..STORMS {
-        limits.push(micros(on_core(Core::Product, || socket::attested_connection(sidecars))?));
         storms.push(storm(mesh, sidecars).await?);
     }
     let void = storms.iter().find_map(|storm| storm.void.clone());
-    let row = |what: &str, value, unit| {
-        Row::new("storm", format!("{sidecars} sidecars at once: {what}"), value, unit)
-            .void(void.clone())
+    let what = |what: &str| format!("{sidecars} sidecars at once: {what}");
+    let count = |of, value| {
+        Row::new("storm", what(of), value, "").bound(Bound::AtMost(0.0)).void(void.clone())
     };
-    let costs: Vec<f64> = storms.iter().map(|storm| storm.cpu).collect();
+    let costs: Vec<_> = storms.iter().map(|storm| storm.cpu).collect();
+    let first = costs.first().map(|pair| pair.measured).unwrap_or_default();
     let worst = |of: fn(&Storm) -> Duration| storms.iter().map(of).max().unwrap_or_default();
     let refused: u64 = storms.iter().map(|storm| storm.refused).sum();
     let waiting: usize = storms.iter().map(|storm| storm.waiting).sum();
     Ok([
-        row("connects refused", number(refused), "").bound(Bound::AtMost(0.0)),
-        row("streams left waiting", number(waiting), "").bound(Bound::AtMost(0.0)),
-        row("agent CPU per sidecar", median(&costs), "µs")
-            .limit(median(&limits))
+        count("connects refused", number(refused)),
+        count("streams left waiting", number(waiting)),
+        Row::paired("storm", what("agent CPU per sidecar"), &costs, "µs")
             .bound(Bound::TimesLimit(BOUND))
-            .detail("first_storm_µs", costs.first().copied().unwrap_or_default())
+            .detail("first_storm_µs", first)
             .detail("worst_last_secret_ms", millis(worst(|storm| storm.last)))
-            .detail("worst_p99_secret_ms", millis(worst(|storm| storm.p99))),
+            .detail("worst_p99_secret_ms", millis(worst(|storm| storm.p99)))
+            .void(void.clone()),
     ])
 }
 
 async fn storm(mesh: &Mesh, sidecars: usize) -> anyhow::Result<Storm> {
+    let limit = micros(on_core(Core::Product, || socket::attested_connection(sidecars))?);
     let before = mesh.agent_at_rest().await?;
     let fleet = Fleet::launch(mesh.sidecars(sidecars)?);
     fleet.served(PATIENCE).await;
     let cpu = mesh.agent_at_rest().await? - before;
     let storm = fleet.tally().look(|seen| Storm {
-        cpu: micros(cpu) / number(sidecars),
+        cpu: Pair { measured: micros(cpu) / number(sidecars), limit },
         refused: seen.refused,
         waiting: seen.waiting,
         last: percentile(&seen.first_after, 100.0),

@@ -4,7 +4,8 @@
 #[allow(dead_code, reason = "the benches use the rest")]
 mod row;
 
-use row::{Bound, Row, Verdict};
+use crate::load_generator::load::stats;
+use row::{Bound, Pair, Row, Verdict};
 use serde_json::Value;
 
 fn figure(value: f64) -> Row {
@@ -45,4 +46,16 @@ fn a_row_reads_the_same_in_the_table_and_as_json() {
     let json = row.json(&Value::Null);
     assert_eq!((&json["verdict"], &json["bound"]), (&"held".into(), &"≤ 3.0 ×".into()));
     assert_eq!((&json["details"]["verified"], json["value"].as_f64()), (&20.into(), Some(104.2)));
+}
+
+#[test]
+fn a_figure_is_compared_with_the_limit_that_was_measured_beside_it() {
+    // The machine became slower by half during the run, and once a neighbour disturbed the product.
+    let pairs = [(20.0, 10.0), (90.0, 15.0), (30.0, 15.0), (20.0, 10.0), (33.0, 15.0)];
+    let pairs = pairs.map(|(measured, limit)| Pair { measured, limit });
+    let row = Row::paired("storm", "agent CPU per sidecar", &pairs, "µs");
+    let json = row.bound(Bound::TimesLimit(2.0)).json(&Value::Null);
+    assert_eq!((json["ratio"].as_f64(), &json["verdict"]), (Some(2.0), &"held".into()));
+    assert_eq!((json["limit"].as_f64(), json["value"].as_f64()), (Some(15.0), Some(30.0)));
+    assert_eq!(json["details"]["largest_ratio"].as_f64(), Some(6.0));
 }

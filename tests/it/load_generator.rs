@@ -4,7 +4,7 @@
 #[path = "../../benches/load/mod.rs"]
 #[allow(dead_code, reason = "the benches use the rest")]
 #[allow(clippy::print_stdout, reason = "it is a program's")]
-mod load;
+pub(super) mod load;
 
 use finial::{
     runtime::Clock,

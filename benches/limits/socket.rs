@@ -99,10 +99,9 @@ fn round(clients: &Clients, servers: &mut [UnixStream]) -> anyhow::Result<Round>
     Ok(Round { writes, reads: thread_cpu() - started })
 }
 
-/// CPU time of one write to each of many sockets.
-pub(crate) fn write() -> anyhow::Result<Duration> {
-    const SOCKETS: u32 = 500;
-    let (clients, mut servers) = pairs(usize::try_from(SOCKETS)?)?;
+/// CPU time of one write to each of `sockets` sockets.
+pub(crate) fn write(sockets: usize) -> anyhow::Result<Duration> {
+    let (clients, mut servers) = pairs(sockets)?;
     round(&clients, &mut servers)?;
-    Ok(round(&clients, &mut servers)?.writes / SOCKETS)
+    Ok(round(&clients, &mut servers)?.writes / u32::try_from(sockets.max(1))?)
 }

@@ -1,5 +1,6 @@
 //! A rotation from end to end: the agent makes a key and a CSR, the server checks and signs, the agent
-//! checks again and pushes to two streams. Beside the cryptography and the writes alone.
+//! checks again and pushes to two streams. Beside the cryptography and the writes alone: all five
+//! operations on P-256 that the path has, and the four without the agent's check.
 
 use super::{micros, number};
 use crate::{
@@ -27,13 +28,13 @@ const STREAMS: usize = 2;
 /// Due after 45 to 55 % of it: so often that every SVID is renewed twice while this measures.
 const TTL_SECS: i32 = 20;
 const WINDOW: Duration = Duration::from_secs(20);
-/// SPECIFICATION: ≤ 2 × (raw key generation + CSR + verify + sign + two socket writes).
+/// SPECIFICATION: ≤ 2 × (raw key generation + CSR + verify + sign + verify + two socket writes).
 const BOUND: f64 = 2.0;
 
 pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
-    let limit = on_core(Core::Product, || {
-        let writes = socket::write()? * u32::try_from(STREAMS)?;
-        anyhow::Ok(crypto::rotation()? + writes)
+    let (crypto, writes) = on_core(Core::Product, || {
+        let writes = socket::write(IDENTITIES * STREAMS)? * u32::try_from(STREAMS)?;
+        anyhow::Ok((crypto::Rotation::measure()?, writes))
     })?;
     let mut crowd = Crowd::new(IDENTITIES)?;
     let mesh = Mesh::of(&Product::Finial, WorkloadsBy::Program).await?;
@@ -47,12 +48,19 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
     let what = format!("{IDENTITIES} identities, agent + server CPU per SVID");
     Ok(vec![
         Row::new("rotation", what, scheduled.total(), "µs")
-            .limit(micros(limit))
+            .limit(micros(crypto.issue + crypto.check + writes))
             .bound(Bound::TimesLimit(BOUND))
             .detail("agent_µs", scheduled.agent)
             .detail("server_µs", scheduled.server)
             .detail("svids", scheduled.svids)
             .detail("repeated_pushes", repeated),
+        Row::new(
+            "rotation",
+            "the same, its check by the agent not in the limit",
+            scheduled.total(),
+            "µs",
+        )
+        .limit(micros(crypto.issue + writes)),
         Row::new("rotation", "all at once, their entries changed: SVIDs", at_once.rate, "/s")
             .detail("agent_µs", at_once.agent)
             .detail("server_µs", at_once.server),

@@ -19,6 +19,7 @@ pub mod config;
 pub mod spiffe;
 pub mod telemetry;
 
+pub mod k8s;
 pub mod transport;
 pub mod wire;
 

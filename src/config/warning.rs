@@ -53,4 +53,10 @@ pub enum Warning {
     /// The server is trusted at first sight.
     #[error("insecure_bootstrap is set: the agent trusts whatever server answers first")]
     InsecureBootstrap,
+    /// The kubelet is believed unseen.
+    #[error(
+        "the kubelet is not verified (skip_kubelet_verification, or kubelet_read_only_port): whoever answers on its \
+         port, and in the clear whoever listens, decides which workload is which; set kubelet_ca_path instead"
+    )]
+    KubeletUnverified,
 }

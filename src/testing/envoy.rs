@@ -5,7 +5,10 @@ use super::{
     serving::{Manner, ServedAgent},
 };
 use crate::{
-    agent::{cache::UpdateKind, config::Executable},
+    agent::{
+        cache::UpdateKind,
+        config::{Executable, WorkloadAttestor},
+    },
     dev::{
         envoy::{
             SdsApi, Stats,
@@ -116,7 +119,8 @@ impl Lab {
     pub async fn unsynced_agent(&self, socket: &Path, takeover: Takeover) -> ServedAgent {
         let ca = TestCa::new("example.org", Clock::system().now());
         let executable = Executable::Path;
-        let manner = Manner { executable, takeover, ..Manner::default() };
+        let attestors = vec![WorkloadAttestor::Unix { executable }];
+        let manner = Manner { attestors, takeover, ..Manner::default() };
         ServedAgent::start_at(socket, ca, manner).await
     }
 

@@ -8,8 +8,10 @@
 )]
 
 pub mod ca;
+pub mod cgroup;
 pub mod envoy;
 pub mod grpc;
+pub mod kubelet;
 pub mod node;
 pub mod sds;
 pub mod sds_proxy;

@@ -49,10 +49,10 @@ pub struct ServedAgent {
 }
 
 /// How callers are told apart, and what happens to an agent that serves there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// What of a caller's executable becomes a selector.
-    pub executable: Executable,
+    /// What callers are told apart by.
+    pub attestors: Vec<WorkloadAttestor>,
     /// Whether the socket may be another live agent's.
     pub takeover: Takeover,
     /// How many connections there may be.
@@ -63,7 +63,7 @@ impl Default for Manner {
     /// By user and group, alone, and with room for a test that plays a thousand sidecars.
     fn default() -> Self {
         Self {
-            executable: Executable::Ignored,
+            attestors: vec![WorkloadAttestor::Unix { executable: Executable::Ignored }],
             takeover: Takeover::Refuse,
             limits: Limits { connections: 10_000, per_process: 10_000 },
         }
@@ -93,10 +93,9 @@ impl ServedAgent {
             max_svids: 10_000,
         });
         let (metrics, shutdown, tasks) = (ServeMetrics::new(), Shutdown::new(), TaskSet::new());
-        let unix = WorkloadAttestor::Unix { executable: manner.executable };
         let serving = Serving {
             cache: cache.clone(),
-            attestor: Attestor::new(&[unix], &clock),
+            attestor: Attestor::new(&manner.attestors, &clock),
             names: SecretNames {
                 svid: "default".into(),
                 bundle: "ROOTCA".into(),

@@ -1,7 +1,10 @@
 //! The SPIFFE Workload API on the agent's socket (reliability-security.md §1.4–1.5, B-WAPI).
 
 use finial::{
-    agent::{cache::UpdateKind, config::Executable},
+    agent::{
+        cache::UpdateKind,
+        config::{Executable, WorkloadAttestor},
+    },
     runtime::Clock,
     spiffe::{SpiffeId, X509Svid, entry::Hint},
     testing::{
@@ -65,7 +68,8 @@ async fn the_security_header_must_be_there_once_and_say_true() {
 async fn agent_that_cannot_attest(directory: &Path) -> ServedAgent {
     let ca = TestCa::new("example.org", Clock::system().now());
     let executable = Executable::PathAndHash { max_bytes: Some(1) };
-    let manner = Manner { executable, ..Manner::default() };
+    let attestors = vec![WorkloadAttestor::Unix { executable }];
+    let manner = Manner { attestors, ..Manner::default() };
     let agent = ServedAgent::start_at(&directory.join("socket"), ca, manner).await;
     agent.apply(UpdateKind::Snapshot, vec![agent.entry("w")], vec![agent.ca.bundle(1, &[])]);
     agent.sign_due();

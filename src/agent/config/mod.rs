@@ -2,6 +2,7 @@
 
 pub mod default;
 mod flags;
+mod k8s;
 mod load;
 mod model;
 mod raw;
@@ -10,6 +11,7 @@ mod validate;
 pub use flags::Overrides;
 pub use load::{load, read};
 pub use model::{
-    AgentConfig, Bootstrap, BundleFormat, CertificateValidation, Executable, JoinToken, KeyManager,
-    NodeAttestor, Sds, ServerAddress, WorkloadAttestor,
+    AgentConfig, Bootstrap, BundleFormat, CertificateValidation, ContainerSelectors, Executable,
+    JoinToken, K8s, KeyManager, KubeletAddress, NodeAttestor, NodeName, Sds, ServerAddress,
+    WorkloadAttestor,
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::listen::{HealthChecks, Prometheus};
 use crate::config::log::Log;
 use crate::config::secret::Secret;
+use crate::k8s::tls::{Authentication, Verification};
 use crate::spiffe::TrustDomain;
 use crate::transport::{Limits, Takeover};
 
@@ -121,6 +122,79 @@ pub enum WorkloadAttestor {
         /// Which selectors the executable yields.
         executable: Executable,
     },
+    /// By the pod and container it runs in.
+    K8s(K8s),
+}
+
+/// How an agent recognises workloads in pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct K8s {
+    /// Who knows the pods of this node.
+    pub kubelet: KubeletAddress,
+    /// How often the kubelet is asked for a container that it does not list yet.
+    pub max_poll_attempts: u32,
+    /// The longest time between two questions.
+    pub poll_retry_interval: Duration,
+    /// What of the container becomes a selector.
+    pub container_selectors: ContainerSelectors,
+}
+
+/// How the kubelet is reached, as the file says it: the node's name may be in the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubeletAddress {
+    /// In the clear, on this port of the own host.
+    ReadOnly {
+        /// The port.
+        port: u16,
+    },
+    /// By HTTPS.
+    Secure {
+        /// The port.
+        port: u16,
+        /// Which node's kubelet.
+        node_name: NodeName,
+        /// What its certificate must be.
+        verification: Verification,
+        /// How the agent says who it is.
+        authentication: Authentication,
+    },
+}
+
+/// Where the name of the own node is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeName {
+    /// In the file.
+    Given(String),
+    /// In this environment variable, if it is set.
+    Variable(String),
+}
+
+impl AgentConfig {
+    /// Takes the node's name from the environment where the file says that it is there.
+    #[must_use]
+    pub fn knowing_its_node(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        for attestor in &mut self.workload_attestors {
+            if let WorkloadAttestor::K8s(K8s {
+                kubelet: KubeletAddress::Secure { node_name, .. },
+                ..
+            }) = attestor
+                && let NodeName::Variable(name) = &node_name
+                && let Some(name) = variable(name).filter(|name| !name.is_empty())
+            {
+                *node_name = NodeName::Given(name);
+            }
+        }
+        self
+    }
+}
+
+/// Whether a workload's own container is told from the others of its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerSelectors {
+    /// By its name and image; a pod is known once its container is.
+    Given,
+    /// Not: a pod is known before the kubelet lists its containers.
+    Omitted,
 }
 
 /// What of a workload's executable becomes a selector.

@@ -11,6 +11,7 @@ use crate::config::{Idle, Origin, Problems, Section, Setting, Unsupported, value
 use crate::spiffe::TrustDomain;
 
 use super::flags::Overrides;
+use super::k8s::RawK8s;
 use super::model::BundleFormat;
 
 /// The whole file.
@@ -87,6 +88,7 @@ pub(super) enum RawWorkloadAttestor {
         discover_workload_path: Option<Setting<bool>>,
         workload_size_limit: Option<Setting<i64>>,
     },
+    K8s(Box<RawK8s>),
 }
 
 impl RawAgent {
@@ -256,11 +258,14 @@ const KEY_MANAGERS: Kind<RawKeyManager> = Kind {
 
 const WORKLOAD_ATTESTORS: Kind<RawWorkloadAttestor> = Kind {
     name: "WorkloadAttestor",
-    built_in: &[("unix", |data| RawWorkloadAttestor::Unix {
-        discover_workload_path: data.boolean("discover_workload_path"),
-        workload_size_limit: data.integer("workload_size_limit"),
-    })],
-    unsupported: &["docker", "k8s", "slurm", "systemd", "windows"],
+    built_in: &[
+        ("unix", |data| RawWorkloadAttestor::Unix {
+            discover_workload_path: data.boolean("discover_workload_path"),
+            workload_size_limit: data.integer("workload_size_limit"),
+        }),
+        ("k8s", |data| RawWorkloadAttestor::K8s(Box::new(RawK8s::read(data)))),
+    ],
+    unsupported: &["docker", "slurm", "systemd", "windows"],
 };
 
 const UNSUPPORTED: &[Unsupported] = &[

@@ -37,7 +37,7 @@ pub(super) fn validate(
     let limits = limits(&agent.limits, problems);
     let health_checks = raw.health_checks.validate(problems);
     let prometheus = raw.telemetry.validate(problems);
-    let plugins = validate_plugins(raw.plugins, join_token, problems);
+    let plugins = validate_plugins(raw.plugins, join_token, problems, warnings);
     let sds = sds(agent.sds, warnings);
     let (socket_path, admin_socket_path) = sockets?;
     let (node_attestor, key_manager, workload_attestors) = plugins?;
@@ -197,6 +197,7 @@ fn validate_plugins(
     raw: Option<RawPlugins>,
     join_token: Option<JoinToken>,
     problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
 ) -> Option<PluginConfigs> {
     let Some(raw) = raw else {
         problems.push("plugins", None, Cause::Missing { what: "plugins section" });
@@ -215,20 +216,39 @@ fn validate_plugins(
         }
     });
     let workload_attestors = raw.workload_attestors.at_least_one(problems);
-    let workload_attestors = workload_attestors.into_iter().map(workload_attestor).collect();
-    Some((node_attestor?, key_manager?, workload_attestors))
+    let workload_attestors: Vec<_> = workload_attestors
+        .into_iter()
+        .map(|raw| workload_attestor(raw, problems, warnings))
+        .collect();
+    // Each is read, so that all that is wrong is told.
+    let workload_attestors = workload_attestors.into_iter().collect::<Option<_>>();
+    Some((node_attestor?, key_manager?, workload_attestors?))
+}
+
+fn workload_attestor(
+    raw: RawWorkloadAttestor,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) -> Option<WorkloadAttestor> {
+    match raw {
+        RawWorkloadAttestor::Unix { discover_workload_path, workload_size_limit } => {
+            let executable = executable(discover_workload_path, workload_size_limit);
+            Some(WorkloadAttestor::Unix { executable })
+        }
+        RawWorkloadAttestor::K8s(raw) => {
+            raw.validate(problems, warnings).map(WorkloadAttestor::K8s)
+        }
+    }
 }
 
 /// SPIRE's size limit is one number: 0 hashes everything, below 0 nothing.
-fn workload_attestor(raw: RawWorkloadAttestor) -> WorkloadAttestor {
-    let RawWorkloadAttestor::Unix { discover_workload_path, workload_size_limit } = raw;
-    let discovers = discover_workload_path.is_some_and(|discover| discover.value);
-    let limit = workload_size_limit.map_or(0, |limit| limit.value);
-    let executable = match (discovers, u64::try_from(limit)) {
+fn executable(discover: Option<Setting<bool>>, limit: Option<Setting<i64>>) -> Executable {
+    let discovers = discover.is_some_and(|discover| discover.value);
+    let limit = limit.map_or(0, |limit| limit.value);
+    match (discovers, u64::try_from(limit)) {
         (false, _) => Executable::Ignored,
         (true, Err(_)) => Executable::Path,
         (true, Ok(0)) => Executable::PathAndHash { max_bytes: None },
         (true, Ok(max_bytes)) => Executable::PathAndHash { max_bytes: Some(max_bytes) },
-    };
-    WorkloadAttestor::Unix { executable }
+    }
 }

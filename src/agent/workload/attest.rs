@@ -7,6 +7,7 @@
 
 use super::{
     accounts::Accounts,
+    k8s::{self, K8sAttestor, K8sError},
     unix::{self, UnixAttestor, UnixError},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub struct Attestor {
 #[derive(Debug)]
 enum Kind {
     Unix(UnixAttestor),
+    K8s(K8sAttestor),
 }
 
 /// Why a caller cannot be attested now.
@@ -62,6 +64,9 @@ pub enum Failure {
     /// The `unix` attestor.
     #[error(transparent)]
     Unix(#[from] UnixError),
+    /// The `k8s` attestor.
+    #[error(transparent)]
+    K8s(#[from] K8sError),
 }
 
 impl Attestor {
@@ -73,6 +78,7 @@ impl Attestor {
                 let accounts = Accounts::system();
                 Kind::Unix(UnixAttestor::new(*executable, accounts, clock.clone()))
             }
+            WorkloadAttestor::K8s(config) => Kind::K8s(K8sAttestor::new(config)),
         });
         Self { kinds: kinds.collect(), metrics: UpkeepMetrics::default() }
     }
@@ -130,12 +136,14 @@ impl Kind {
     const fn name(&self) -> &'static str {
         match self {
             Self::Unix(_) => unix::KIND,
+            Self::K8s(_) => k8s::KIND,
         }
     }
 
     async fn attest(&self, pid: i32) -> Result<Vec<Selector>, Failure> {
         match self {
             Self::Unix(attestor) => Ok(attestor.attest(pid).await?),
+            Self::K8s(attestor) => Ok(attestor.attest(pid).await?),
         }
     }
 }

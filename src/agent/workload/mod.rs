@@ -2,7 +2,10 @@
 
 pub mod accounts;
 pub mod attest;
+pub mod cgroup;
 pub mod executable;
+pub mod k8s;
+pub mod listing;
 pub mod process;
 pub mod unix;
 

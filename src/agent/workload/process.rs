@@ -74,6 +74,8 @@ pub enum ProcessError {
 
 /// 1 MiB: the largest part of status is the list of groups, of which there are at most 65,536.
 const MAX_STATUS_BYTES: usize = 1024 * 1024;
+/// A path has at most 4,096 bytes, and a process one per hierarchy.
+const MAX_CGROUP_BYTES: u64 = 256 * 1024;
 /// Enough for everything up to the groups, but for the longest lists of them.
 const STATUS_CHUNK_BYTES: usize = 2_048;
 
@@ -143,6 +145,19 @@ impl Ids {
             }
         }
     }
+}
+
+/// What `/proc/PID/cgroup` says now.
+///
+/// # Errors
+/// When the process has ended or the file cannot be read.
+pub fn cgroup_file(pid: u32) -> Result<Vec<u8>, ProcessError> {
+    let id = i32::try_from(pid).unwrap_or_default();
+    let failed = |source| failed(id, "cgroup", source);
+    let mut text = Vec::new();
+    let file = File::open(format!("/proc/{pid}/cgroup")).map_err(failed)?;
+    file.take(MAX_CGROUP_BYTES).read_to_end(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 fn failed(pid: i32, file: &'static str, source: io::Error) -> ProcessError {

@@ -6,6 +6,7 @@ use crate::{
     cli::{
         Failure,
         command::Command,
+        environment,
         flags::FlagSet,
         rpc,
         running::{open_files, until_terminated},
@@ -42,18 +43,19 @@ impl Command for Run {
         if self.replace {
             loaded.config.takeover = Takeover::Replace;
         }
+        let config = loaded.config.knowing_its_node(environment::variable);
         // Lives until the end: dropped, it writes the last lines.
-        let logging = Logging::start(&loaded.config.log, Clock::system())?;
+        let logging = Logging::start(&config.log, Clock::system())?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let sidecars = u64::try_from(loaded.config.limits.connections).unwrap_or(u64::MAX);
+        let sidecars = u64::try_from(config.limits.connections).unwrap_or(u64::MAX);
         open_files(sidecars.saturating_mul(FILES_PER_CONNECTION).saturating_add(OTHER_FILES));
         until_terminated(
             // The agent has a thread and an event loop of its own: this one waits for signals.
             rpc::runtime()?,
             &logging,
-            async |shutdown| Agent::start(loaded.config, Clock::system(), shutdown).await,
+            async |shutdown| Agent::start(config, Clock::system(), shutdown).await,
             async |agent: RunningAgent, _| agent.ended().await,
         )
     }

@@ -5,6 +5,7 @@ use super::*;
 use crate::config::Warning;
 use crate::config::listen::Prometheus;
 use crate::config::log::{Format, Level, Log, LogFlags};
+use crate::k8s::tls::{Authentication, Verification};
 use crate::spiffe::TrustDomain;
 
 /// The least an agent needs; tests add to it.
@@ -200,13 +201,133 @@ plugins {
 "#;
 
 #[test]
-fn the_kubernetes_parts_of_istios_quick_start_are_refused_by_name() {
+fn what_istios_quick_start_asks_for_and_is_not_there_is_refused_by_name() {
     assert_eq!(
         error(ISTIO),
-        "2 problems\n  \
-         agent.conf:12:16: NodeAttestor \"k8s_psat\" is a SPIRE plugin that finial does not support yet\n  \
-         agent.conf:24:20: WorkloadAttestor \"k8s\" is a SPIRE plugin that finial does not support yet"
+        "agent.conf:12:16: NodeAttestor \"k8s_psat\" is a SPIRE plugin that finial does not support yet"
     );
+}
+
+/// What `LEAST` gives with this data for the workload attestor `k8s`.
+fn k8s(data: &str) -> Result<(K8s, Vec<Warning>), String> {
+    let attestor = format!("WorkloadAttestor \"k8s\" {{ plugin_data {{ {data} }} }}");
+    let text = LEAST.replacen("WorkloadAttestor \"unix\" { plugin_data {} }", &attestor, 1);
+    let Loaded { config, warnings } = load(&text).map_err(|error| error.to_string())?;
+    match <[_; 1]>::try_from(config.workload_attestors).unwrap() {
+        [WorkloadAttestor::K8s(k8s)] => Ok((k8s, warnings)),
+        [other] => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_kubelet_is_reached_as_spire_reaches_it() {
+    let service_account = |file| format!("/var/run/secrets/kubernetes.io/serviceaccount/{file}");
+    let least = K8s {
+        kubelet: KubeletAddress::Secure {
+            port: 10_250,
+            node_name: NodeName::Variable("MY_NODE_NAME".to_owned()),
+            verification: Verification::Authorities(service_account("ca.crt").into()),
+            authentication: Authentication::Token(service_account("token").into()),
+        },
+        max_poll_attempts: 60,
+        poll_retry_interval: Duration::from_millis(500),
+        container_selectors: ContainerSelectors::Given,
+    };
+    assert_eq!(k8s(""), Ok((least.clone(), vec![])));
+    let said = k8s(r#"kubelet_secure_port = 10251
+        node_name = "node-1"
+        kubelet_ca_path = "/ca"
+        certificate_path = "/chain"
+        private_key_path = "/key"
+        max_poll_attempts = 5
+        poll_retry_interval = "1s"
+        reload_interval = "1m"
+        use_new_container_locator = true
+        disable_container_selectors = true"#);
+    let everything = K8s {
+        kubelet: KubeletAddress::Secure {
+            port: 10_251,
+            node_name: NodeName::Given("node-1".to_owned()),
+            verification: Verification::Authorities("/ca".into()),
+            authentication: Authentication::Certificate {
+                chain: "/chain".into(),
+                key: "/key".into(),
+            },
+        },
+        max_poll_attempts: 5,
+        poll_retry_interval: Duration::from_secs(1),
+        container_selectors: ContainerSelectors::Omitted,
+    };
+    assert_eq!(said, Ok((everything, vec![])));
+    let clear = KubeletAddress::ReadOnly { port: 10_255 };
+    let clear = K8s { kubelet: clear, ..least };
+    let said = k8s("kubelet_read_only_port = 10255");
+    assert_eq!(said, Ok((clear, vec![Warning::KubeletUnverified])));
+}
+
+#[test]
+fn a_kubelet_that_is_not_verified_is_worth_a_warning() {
+    let (k8s, warnings) = k8s("skip_kubelet_verification = true").unwrap();
+    assert!(matches!(
+        k8s.kubelet,
+        KubeletAddress::Secure { verification: Verification::Skipped, .. }
+    ));
+    assert_eq!(warnings, [Warning::KubeletUnverified]);
+}
+
+#[test]
+fn what_does_not_fit_together_or_is_not_there_is_refused() {
+    for (data, wanted) in [
+        (
+            "kubelet_read_only_port = 1 kubelet_secure_port = 2"
+                .replace(" kubelet_s", "\nkubelet_s"),
+            "only one of kubelet_read_only_port or kubelet_secure_port can be specified, not both",
+        ),
+        ("kubelet_secure_port = 70000".to_owned(), "must be a port from 1 to 65535, not 70000"),
+        (
+            "certificate_path = \"/c\"".to_owned(),
+            "private_key_path (beside certificate_path) must be configured",
+        ),
+        (
+            "enable_namespace_labels = true".to_owned(),
+            "plugins.WorkloadAttestor.k8s.plugin_data.enable_namespace_labels is a SPIRE setting that \
+             finial does not support yet",
+        ),
+        ("kubelet_port = 1".to_owned(), "unknown key \"kubelet_port\""),
+    ] {
+        let error = k8s(&data).unwrap_err();
+        assert!(error.contains(wanted), "{data}: {error}");
+    }
+}
+
+#[test]
+fn the_nodes_name_is_in_the_environment_unless_the_file_has_it() {
+    let text = |data: &str| {
+        let attestor = format!("WorkloadAttestor \"k8s\" {{ plugin_data {{ {data} }} }}");
+        LEAST.replacen("WorkloadAttestor \"unix\" { plugin_data {} }", &attestor, 1)
+    };
+    let variable = |name: &str| match name {
+        "MY_NODE_NAME" => Some("mine".to_owned()),
+        "OTHER" => Some("other".to_owned()),
+        _ => Some(String::new()),
+    };
+    for (data, wanted) in [
+        ("", NodeName::Given("mine".to_owned())),
+        ("node_name_env = \"OTHER\"", NodeName::Given("other".to_owned())),
+        ("node_name = \"given\"", NodeName::Given("given".to_owned())),
+        ("node_name_env = \"EMPTY\"", NodeName::Variable("EMPTY".to_owned())),
+    ] {
+        let config = load(&text(data)).unwrap().config.knowing_its_node(variable);
+        let [
+            WorkloadAttestor::K8s(K8s {
+                kubelet: KubeletAddress::Secure { node_name, .. }, ..
+            }),
+        ] = &config.workload_attestors[..]
+        else {
+            panic!("{config:?}")
+        };
+        assert_eq!(*node_name, wanted, "{data}");
+    }
 }
 
 #[test]

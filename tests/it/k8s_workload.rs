@@ -21,7 +21,10 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
 const ID: &str = "9bca8d63d5fa610783847915bcff0ecac1273e5b4bed3f6fa1b07350e0135961";
@@ -48,6 +51,7 @@ impl Node {
             max_poll_attempts: 60,
             poll_retry_interval: Duration::from_millis(500),
             container_selectors: ContainerSelectors::Given,
+            attest_again_every: Duration::from_millis(20),
         });
         let unix = WorkloadAttestor::Unix { executable: Executable::Ignored };
         let directory = tempfile::tempdir().unwrap();
@@ -68,16 +72,21 @@ impl Node {
 
 /// Runs `api fetch x509` in the group that `procs` belongs to.
 async fn fetch(procs: &Path, socket: &Path) -> Output {
-    Command::new("sh")
+    let fetch = ["agent", "api", "fetch", "x509", "-timeout", "20s", "-socketPath"];
+    in_group(procs, &fetch).arg(socket).output().await.unwrap()
+}
+
+/// The program in the group that `procs` belongs to.
+fn in_group(procs: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command
         .args(["-c", r#"echo $$ > "$0" && exec "$@""#])
         .arg(procs)
         .arg(env!("CARGO_BIN_EXE_finial"))
-        .args(["agent", "api", "fetch", "x509", "-timeout", "20s", "-socketPath"])
-        .arg(socket)
+        .args(arguments)
         .stdin(Stdio::null())
-        .output()
-        .await
-        .unwrap()
+        .kill_on_drop(true);
+    command
 }
 
 #[tokio::test]
@@ -124,4 +133,39 @@ async fn while_the_kubelet_fails_nobody_is_attested_by_half() {
     let fetched = node.fetch_in(&group).await;
     let text = String::from_utf8_lossy(&fetched.stderr);
     assert!(!fetched.status.success() && text.contains("Unavailable"), "{text}{fetched:?}");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_labelled_while_it_runs_is_given_what_belongs_to_the_label() {
+    let node = Node::start().await;
+    node.kubelet.reply(Reply::Pods(vec![pod(UID, "till-1", ID)]));
+    let gold = node.agent.entry_for("gold", &["k8s:pod-label:tier:gold"]);
+    node.agent.apply(UpdateKind::Delta, vec![gold], Vec::new());
+    node.agent.sign_due();
+    let group = ControlGroup::new(&format!("kubepods/pod{UID}/{ID}"));
+    let mut watching = in_group(&group.procs(), &["agent", "api", "watch", "-socketPath"])
+        .arg(&node.agent.path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut said = Vec::new();
+    let mut until = async |wanted: &str| {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said.push(line);
+            if said.last().is_some_and(|line| line.contains(wanted)) {
+                return;
+            }
+        }
+        panic!("{wanted} was never said: {said:?}");
+    };
+    let changed = async {
+        until("spiffe://example.org/till").await;
+        let mut labelled = pod(UID, "till-1", ID);
+        labelled["metadata"]["labels"]["tier"] = "gold".into();
+        node.kubelet.reply(Reply::Pods(vec![labelled]));
+        until("spiffe://example.org/gold").await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
+    watching.kill().await.unwrap();
 }

@@ -31,7 +31,10 @@ impl Cache {
     /// Subscribes a caller that has `selectors` to everything of theirs. Never waits.
     #[must_use]
     pub fn subscribe(&self, selectors: &SelectorSet) -> Subscription {
-        let bell = Arc::new(Bell::default());
+        self.subscribe_by(selectors, Arc::new(Bell::default()))
+    }
+
+    fn subscribe_by(&self, selectors: &SelectorSet, bell: Arc<Bell>) -> Subscription {
         let (Member { view, watcher }, has_work) = {
             let mut state = self.0.state.lock();
             let before = state.due.next_due();
@@ -64,6 +67,15 @@ impl Subscription {
             self.watcher.interest = interest;
             self.cache.0.state.lock().follow(&self.selectors, self.watcher, &self.bell);
         }
+    }
+
+    /// The caller has `selectors` now, and [`Subscription::current`] is the view that belongs to them.
+    pub fn move_to(&mut self, selectors: &SelectorSet) {
+        let interest = self.watcher.interest;
+        let mut moved = self.cache.subscribe_by(selectors, Arc::clone(&self.bell));
+        moved.follow(interest);
+        // What is left behind is the place among the last ones.
+        *self = moved;
     }
 
     /// Waits until what is followed may have changed or somebody else rang the bell. Dropping it is safe.

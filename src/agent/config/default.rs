@@ -12,6 +12,8 @@ pub const SOCKET_PATH: &str = "/tmp/spire-agent/public/api.sock";
 pub const X509_SVID_CACHE_MAX_SIZE: usize = 1000;
 /// How often the agent asks a server that has no watch stream; below 1 s many agents would flood it.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+/// How often callers in pods are attested anew: one list of pods per node in this time, whoever is connected.
+pub const ATTEST_AGAIN_EVERY: Duration = Duration::from_secs(15);
 /// The SDS name of a workload's own SVID.
 pub const SVID_NAME: &str = "default";
 /// The SDS name of the own trust domain's bundle.

@@ -1,5 +1,6 @@
 //! The data of the workload attestor `k8s`: how to reach the kubelet, and what of its answer to use.
 
+use super::default;
 use super::model::{ContainerSelectors, K8s, KubeletAddress, NodeName};
 use crate::{
     config::{Cause, Idle, Origin, Problems, Section, Setting, Unsupported, Warning, value},
@@ -125,6 +126,7 @@ impl RawK8s {
             } else {
                 ContainerSelectors::Given
             },
+            attest_again_every: default::ATTEST_AGAIN_EVERY,
         })
     }
 }

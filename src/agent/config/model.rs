@@ -137,6 +137,8 @@ pub struct K8s {
     pub poll_retry_interval: Duration,
     /// What of the container becomes a selector.
     pub container_selectors: ContainerSelectors,
+    /// How often the callers whose streams are open are attested anew. No file sets it.
+    pub attest_again_every: Duration,
 }
 
 /// How the kubelet is reached, as the file says it: the node's name may be in the environment.

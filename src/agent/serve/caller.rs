@@ -53,6 +53,8 @@ pub struct Caller {
     pub serving: Arc<Serving>,
     peer: Arc<PeerCred>,
     attested: tokio::sync::Mutex<Option<(Instant, SelectorSet)>>,
+    /// What it was attested to be last, for streams that were opened before.
+    selectors: Mutex<Option<SelectorSet>>,
     /// A response was refused and nothing that differs was sent since.
     is_refusing: AtomicBool,
     /// How often bundle streams were told to send their bytes anew.
@@ -75,6 +77,7 @@ impl Caller {
             serving,
             peer,
             attested: tokio::sync::Mutex::new(None),
+            selectors: Mutex::new(None),
             is_refusing: AtomicBool::new(false),
             nudges: AtomicU8::new(0),
             bells: Mutex::default(),
@@ -103,7 +106,41 @@ impl Caller {
         }
         let selectors = self.serving.attestor.attest(&self.peer).await?;
         *attested = Some((Instant::now(), selectors.clone()));
+        self.became(&selectors);
         Ok(selectors)
+    }
+
+    /// Attests it anew if it was attested before, and has its streams follow what it is now. Dropping
+    /// it is safe.
+    ///
+    /// # Errors
+    /// As for [`Caller::attest`]; it stays what it was.
+    pub(super) async fn attest_again(&self) -> Result<(), AttestError> {
+        if self.selectors.lock().is_none() {
+            return Ok(());
+        }
+        let selectors = self.serving.attestor.attest(&self.peer).await?;
+        self.became(&selectors);
+        Ok(())
+    }
+
+    fn became(&self, selectors: &SelectorSet) {
+        let before = self.selectors.lock().replace(selectors.clone());
+        if before.is_some_and(|before| before != *selectors) {
+            tracing::info!(pid = self.pid(), ?selectors, "the caller has other selectors now");
+            self.wake_streams();
+        }
+    }
+
+    /// Moves a stream's subscription to what the caller is now.
+    pub(super) fn keep_up(&self, subscription: &mut Subscription) {
+        let moved = {
+            let now = self.selectors.lock();
+            now.as_ref().filter(|now| *now != subscription.selectors()).cloned()
+        };
+        if let Some(selectors) = moved {
+            subscription.move_to(&selectors);
+        }
     }
 
     /// Attests and subscribes, waiting as long as an attestor cannot tell: an answer from partial
@@ -169,8 +206,12 @@ impl Caller {
             let next = |count: u8| Some(count.wrapping_add(1).max(1));
             // Fails only where `next` gives nothing.
             let _before = self.nudges.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-            self.bells.lock().iter().filter_map(Weak::upgrade).for_each(|bell| bell.ring());
+            self.wake_streams();
         }
+    }
+
+    fn wake_streams(&self) {
+        self.bells.lock().iter().filter_map(Weak::upgrade).for_each(|bell| bell.ring());
     }
 
     /// How often bundle streams were told to send their bytes anew.
@@ -178,8 +219,9 @@ impl Caller {
         self.nudges.load(Ordering::Relaxed)
     }
 
-    /// Rings `bell` whenever [`Caller::nudges`] grows, for as long as anybody else holds it.
-    pub(super) fn nudge_by(&self, bell: &Arc<Bell>) {
+    /// Rings `bell` whenever [`Caller::nudges`] grows or the caller has become somebody else, for as long
+    /// as anybody else holds it.
+    pub(super) fn wake_by(&self, bell: &Arc<Bell>) {
         let mut bells = self.bells.lock();
         bells.retain(|bell| bell.strong_count() > 0);
         bells.push(Arc::downgrade(bell));

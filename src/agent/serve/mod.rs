@@ -7,6 +7,7 @@ mod delta;
 pub mod grpc;
 mod ledger;
 mod node;
+mod reattest;
 mod route;
 mod sds;
 pub mod secret;

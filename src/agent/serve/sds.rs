@@ -147,14 +147,13 @@ async fn converse(
     account: &Account<'_>,
 ) -> Result<(), Status> {
     let mut subscription = caller.subscribe_patiently().await?;
-    caller.nudge_by(subscription.bell());
-    let selectors = subscription.selectors().clone();
+    caller.wake_by(subscription.bell());
     let mut view = subscription.current();
     let mut said = Said::More;
     loop {
         machine.nudge(caller.nudges());
         // A push rests here until the client reads; meanwhile newer views replace each other.
-        if let Some(frame) = machine.respond(&view, &selectors)? {
+        if let Some(frame) = machine.respond(&view, subscription.selectors())? {
             account.pushing(&frame, &view);
             outbox.send(frame).await;
         }
@@ -166,7 +165,9 @@ async fn converse(
             tokio::select! {
                 biased;
                 changed = subscription.changed() => {
-                    view = changed.map_err(|_| shutting_down())?;
+                    changed.map_err(|_| shutting_down())?;
+                    caller.keep_up(&mut subscription);
+                    view = subscription.current();
                     break;
                 }
                 now = machine.next_request(), if said != Said::Farewell => {

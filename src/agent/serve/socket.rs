@@ -2,6 +2,7 @@
 
 use super::{
     caller::{Caller, Serving},
+    reattest::Callers,
     route::{self, Route},
 };
 use crate::{
@@ -70,11 +71,20 @@ pub async fn start(
         ending.shutdown.requested().await;
         ending.cache.end();
     });
+    let callers = Arc::new(Callers::default());
+    let attest_again_every = serving.attestor.attest_again_every();
+    if let Some(every) = attest_again_every {
+        let callers = Arc::clone(&callers);
+        tasks.spawn("re-attestation", callers.attest_again(every, shutdown.clone()));
+    }
     let connections = tasks.clone();
     tasks.spawn("workload socket", async move {
         serve_all(acceptor, connections, shutdown, |peer| {
-            let caller = Caller::new(Arc::clone(peer), Arc::clone(&serving));
-            Route::new(Arc::new(caller), routes.clone())
+            let caller = Arc::new(Caller::new(Arc::clone(peer), Arc::clone(&serving)));
+            if attest_again_every.is_some() {
+                callers.add(&caller);
+            }
+            Route::new(caller, routes.clone())
         })
         .await;
     });

@@ -69,6 +69,7 @@ where
     M: Message + PartialEq + Clone + 'static,
 {
     let subscription = caller.subscribe().await?;
+    caller.wake_by(subscription.bell());
     caller.serving.metrics.stream_opened(Api::Workload);
     let call = Call { caller, subscription, compose, last: None };
     Ok(Box::pin(stream::try_unfold(call, |mut call| async move {
@@ -92,7 +93,9 @@ impl<M: Message + PartialEq + Clone> Call<M> {
                     return Ok(answer);
                 }
             }
-            view = self.subscription.changed().await.map_err(|_| shutting_down())?;
+            self.subscription.changed().await.map_err(|_| shutting_down())?;
+            self.caller.keep_up(&mut self.subscription);
+            view = self.subscription.current();
         }
     }
 

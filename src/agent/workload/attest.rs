@@ -20,6 +20,7 @@ use crate::{
     transport::PeerCred,
 };
 use futures_util::future;
+use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -87,6 +88,16 @@ impl Attestor {
     #[must_use]
     pub fn counted_in(self, metrics: UpkeepMetrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// After how long a process may be told otherwise although it did nothing; nothing when it never is.
+    #[must_use]
+    pub fn attest_again_every(&self) -> Option<Duration> {
+        let times = self.kinds.iter().filter_map(|kind| match kind {
+            Kind::Unix(_) => None,
+            Kind::K8s(attestor) => Some(attestor.attest_again_every()),
+        });
+        times.min()
     }
 
     /// Everything that the attestors say of the process at the other end of a connection. Dropping the

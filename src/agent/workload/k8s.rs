@@ -16,7 +16,7 @@ use crate::{
     },
     spiffe::{Selector, selector},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Attests processes by their pods.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct K8sAttestor {
     listing: Listing,
     container_selectors: ContainerSelectors,
     max_poll_attempts: u32,
+    attest_again_every: Duration,
     /// The agent's own cgroup file.
     own_groups: Vec<u8>,
 }
@@ -69,9 +70,16 @@ impl K8sAttestor {
             listing: Listing::new(kubelet(&config.kubelet), config.poll_retry_interval),
             container_selectors: config.container_selectors,
             max_poll_attempts: config.max_poll_attempts,
+            attest_again_every: config.attest_again_every,
             // Without it paths are read from their root.
             own_groups: cgroup_file(std::process::id()).unwrap_or_default(),
         }
+    }
+
+    /// After how long a process may be told otherwise.
+    #[must_use]
+    pub const fn attest_again_every(&self) -> Duration {
+        self.attest_again_every
     }
 
     /// The selectors of process `pid`; none when it runs in no container. Waits for a container that

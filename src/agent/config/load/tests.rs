@@ -232,6 +232,7 @@ fn the_kubelet_is_reached_as_spire_reaches_it() {
         max_poll_attempts: 60,
         poll_retry_interval: Duration::from_millis(500),
         container_selectors: ContainerSelectors::Given,
+        attest_again_every: Duration::from_secs(15),
     };
     assert_eq!(k8s(""), Ok((least.clone(), vec![])));
     let said = k8s(r#"kubelet_secure_port = 10251
@@ -257,6 +258,7 @@ fn the_kubelet_is_reached_as_spire_reaches_it() {
         max_poll_attempts: 5,
         poll_retry_interval: Duration::from_secs(1),
         container_selectors: ContainerSelectors::Omitted,
+        attest_again_every: Duration::from_secs(15),
     };
     assert_eq!(said, Ok((everything, vec![])));
     let clear = KubeletAddress::ReadOnly { port: 10_255 };

@@ -19,6 +19,7 @@ fn attestor(kubelet: &TestKubelet, container_selectors: ContainerSelectors) -> K
         max_poll_attempts: 3,
         poll_retry_interval: Duration::from_millis(1),
         container_selectors,
+        attest_again_every: Duration::from_secs(15),
     })
 }
 

@@ -25,6 +25,7 @@ mod envoy_rotation;
 mod events;
 mod field;
 mod foreign_clients;
+mod k8s_psat;
 mod load_generator;
 mod peers;
 mod sds_bad_input;

@@ -5,6 +5,7 @@ use super::*;
 use crate::config::Warning;
 use crate::config::listen::Prometheus;
 use crate::config::log::{Format, Level, Log, LogFlags};
+use crate::config::secret::Secret;
 use crate::spiffe::TrustDomain;
 
 /// The least an agent needs; tests add to it.
@@ -200,13 +201,31 @@ plugins {
 "#;
 
 #[test]
-fn the_kubernetes_parts_of_istios_quick_start_are_refused_by_name() {
+fn the_parts_of_istios_quick_start_that_are_not_built_are_refused_by_name() {
     assert_eq!(
         error(ISTIO),
-        "2 problems\n  \
-         agent.conf:12:16: NodeAttestor \"k8s_psat\" is a SPIRE plugin that finial does not support yet\n  \
-         agent.conf:24:20: WorkloadAttestor \"k8s\" is a SPIRE plugin that finial does not support yet"
+        "agent.conf:24:20: WorkloadAttestor \"k8s\" is a SPIRE plugin that finial does not support yet"
     );
+}
+
+#[test]
+fn a_nodes_token_is_where_kubernetes_puts_it_unless_the_file_says_where() {
+    let attestor = |data: &str, settings: &str| {
+        let plugin = format!("NodeAttestor \"k8s_psat\" {{ plugin_data {{ {data} }} }}");
+        let text = LEAST.replacen("NodeAttestor \"join_token\" { plugin_data {} }", &plugin, 1);
+        let text = text.replacen("agent {", &format!("agent {{ {settings} "), 1);
+        load(&text).map(|loaded| loaded.config.node_attestor).map_err(|error| error.to_string())
+    };
+    let psat = |token_path: &str| {
+        Ok(NodeAttestor::K8sPsat { cluster: "c".to_owned(), token_path: token_path.into() })
+    };
+    assert_eq!(attestor("cluster = \"c\"", ""), psat("/var/run/secrets/tokens/spire-agent"));
+    assert_eq!(attestor("cluster = \"c\" token_path = \"/t\"", ""), psat("/t"));
+    let missing = "cluster of NodeAttestor \"k8s_psat\" must be configured";
+    assert_eq!(attestor("", ""), Err(missing.to_owned()));
+    let token = JoinToken::Token(Secret::new("t".to_owned()));
+    let with_token = attestor("cluster = \"c\"", "join_token = \"t\"");
+    assert_eq!(with_token, Ok(NodeAttestor::JoinToken(Some(token))), "SPIRE's order");
 }
 
 #[test]

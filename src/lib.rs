@@ -4,7 +4,8 @@
 //! Layers, lowest first; an arrow only ever points downwards (`tests/it/architecture.rs` checks it):
 //! - L0 mechanics: [`runtime`] (clock, backoff, shutdown, tasks), [`x509`] (keys, certificates, CSRs)
 //! - L1 the SPIFFE domain: [`spiffe`] (ids, entries, SVIDs, bundles), [`config`], [`telemetry`]
-//! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS)
+//! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS),
+//!   [`k8s`] (the Kubernetes API)
 //! - L3 the programs, which never import each other: [`agent`], [`server`]; above them [`dev`] and
 //!   [`cli`], which alone sees all
 //!

@@ -5,6 +5,7 @@ use std::net::AddrParseError;
 use std::path::{Path, PathBuf};
 
 use super::{Origin, Position, Setting, value};
+use crate::spiffe::id;
 
 /// One thing that is wrong.
 #[derive(Debug)]
@@ -156,6 +157,20 @@ pub enum Cause {
         "admin socket cannot be in the same directory or a subdirectory as that containing the Workload API socket"
     )]
     AdminSocketExposed,
+    /// A cluster whose agents nobody may be; the text is SPIRE's.
+    #[error("cluster {cluster:?} configuration must have at least one service account allowed")]
+    NoServiceAccount {
+        /// The cluster.
+        cluster: String,
+    },
+    /// A cluster's name that no SPIFFE ID can hold.
+    #[error("cluster name {name:?} cannot stand in an agent's ID: {error}")]
+    ClusterName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        error: id::Error,
+    },
     /// `-expandEnv` met a variable that does not exist.
     #[error("environment variable {name:?} is not defined; write $$ for a dollar sign")]
     UndefinedVariable {
@@ -175,6 +190,7 @@ impl Cause {
                 | Self::MissingUnless { .. }
                 | Self::Exclusive { .. }
                 | Self::AdminSocketExposed
+                | Self::NoServiceAccount { .. }
                 | Self::Value { error: value::Error::TrustDomain(_), .. }
         )
     }

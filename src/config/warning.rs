@@ -50,6 +50,9 @@ pub enum Warning {
          \"default_all_bundles_name\" will be ignored. Please configure distinct values or use the defaults."
     )]
     SameBundleNames,
+    /// `k8s_psat` without a cluster.
+    #[error("No clusters configured, PSAT attestation is effectively disabled")]
+    NoClusters,
     /// The server is trusted at first sight.
     #[error("insecure_bootstrap is set: the agent trusts whatever server answers first")]
     InsecureBootstrap,

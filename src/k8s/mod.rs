@@ -1,5 +1,13 @@
-//! Kubernetes as its clients see it: what the kubelet lists.
+//! Kubernetes as finial's programs ask it: the API server, and the kubelet of the own node. The crates of
+//! Kubernetes are named here only.
 
+pub mod client;
+pub mod error;
 pub mod kubelet;
+pub mod lookup;
 pub mod pods;
 pub mod tls;
+pub mod token_review;
+
+pub use client::{Access, KubeClient};
+pub use error::{Fault, KubeError};

@@ -6,10 +6,11 @@ use super::{
         agent::AgentService, bundle::BundleService, entry::EntryService, health::HealthService,
         routes::Services, svid::SvidService, watch::WatchService,
     },
+    attest::attestors::Attestors,
     authorize::Authorizer,
     authorized::Authorized,
     ca::{Ca, Watchers},
-    config::{RateLimit, ServerConfig},
+    config::{NodeAttestor, RateLimit, ServerConfig},
     gate::Gatehouse,
     metrics::{RpcMetrics, ServerFacts, WatchMetrics},
     ratelimit::RateLimits,
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub(super) struct Parts {
     trust_domain: TrustDomain,
     rate_limit: RateLimit,
+    node_attestors: Vec<NodeAttestor>,
     pub(super) clock: Clock,
     watchers: Watchers,
     rpc: RpcMetrics,
@@ -52,6 +54,7 @@ impl Parts {
         Self {
             trust_domain: config.trust_domain.clone(),
             rate_limit: config.rate_limit,
+            node_attestors: config.node_attestors.clone(),
             clock,
             watchers,
             rpc: RpcMetrics::new(),
@@ -108,11 +111,19 @@ impl Parts {
         let authorized = Authorized::new(store.clone(), trust_domain, clock.clone());
         let registration =
             Registration::new(store.clone(), authorized.clone(), trust_domain.clone());
+        let attestors = Attestors::new(
+            &self.node_attestors,
+            trust_domain,
+            store.clone(),
+            ca.clone(),
+            clock.clone(),
+        );
         Services {
             agent: AgentService::new(
                 trust_domain.clone(),
                 store.clone(),
                 ca.clone(),
+                attestors,
                 limits.clone(),
                 clock.clone(),
             ),

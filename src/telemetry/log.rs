@@ -26,6 +26,8 @@ use tracing_subscriber::{
 
 /// Our own events, by the crate's name.
 const OURS: &str = "finial";
+/// Calls it an error whenever an API server does not answer; whoever asked says so, with what follows.
+const KUBE_CALLS: &str = "kube_client::client::builder";
 /// SPIRE 1.15: `log_file` is opened for appending with this mode.
 const FILE_MODE: u32 = 0o640;
 /// How long the end of the program may wait for its last lines.
@@ -156,7 +158,10 @@ fn targets(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_target(OURS, ours).with_default(ours.min(LevelFilter::WARN))
+    Targets::new()
+        .with_target(OURS, ours)
+        .with_target(KUBE_CALLS, LevelFilter::OFF)
+        .with_default(ours.min(LevelFilter::WARN))
 }
 
 /// A panic ends one request or task; its reason belongs into the log and not on a lost stderr.

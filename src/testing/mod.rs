@@ -7,6 +7,7 @@
     reason = "a broken test set-up ends the test, and the panic is its message"
 )]
 
+pub mod apiserver;
 pub mod ca;
 pub mod cgroup;
 pub mod envoy;

@@ -25,6 +25,7 @@ mod envoy_rotation;
 mod events;
 mod field;
 mod foreign_clients;
+mod k8s_psat;
 mod k8s_workload;
 mod load_generator;
 mod peers;

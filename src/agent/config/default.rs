@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const CONFIG_PATH: &str = "conf/agent/agent.conf";
 /// The directory for what survives a restart.
 pub const DATA_DIR: &str = ".";
+/// The service account token that Kubernetes gives to the agent's pod.
+pub const PSAT_TOKEN_PATH: &str = "/var/run/secrets/tokens/spire-agent";
 /// The workloads' socket.
 pub const SOCKET_PATH: &str = "/tmp/spire-agent/public/api.sock";
 /// How many workload SVIDs the agent keeps for workloads that are not connected.

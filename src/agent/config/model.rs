@@ -91,6 +91,13 @@ pub enum BundleFormat {
 pub enum NodeAttestor {
     /// With a token of the server; `None` once the agent has an SVID of its own.
     JoinToken(Option<JoinToken>),
+    /// With the service account token that Kubernetes gave to the agent's pod.
+    K8sPsat {
+        /// The cluster, as the server calls it.
+        cluster: String,
+        /// The file with the token, which the kubelet renews.
+        token_path: PathBuf,
+    },
 }
 
 /// Where the join token is.

@@ -69,9 +69,10 @@ pub(super) struct RawPlugins {
 }
 
 /// The data of a `NodeAttestor`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum RawNodeAttestor {
     JoinToken,
+    K8sPsat { cluster: Option<Setting<String>>, token_path: Option<Setting<PathBuf>> },
 }
 
 /// The data of a `KeyManager`.
@@ -233,14 +234,19 @@ fn workload_key_type(text: &str) -> Result<(), value::Error> {
 
 const NODE_ATTESTORS: Kind<RawNodeAttestor> = Kind {
     name: "NodeAttestor",
-    built_in: &[("join_token", |_| RawNodeAttestor::JoinToken)],
+    built_in: &[
+        ("join_token", |_| RawNodeAttestor::JoinToken),
+        ("k8s_psat", |data| RawNodeAttestor::K8sPsat {
+            cluster: data.text("cluster", value::string),
+            token_path: data.text("token_path", value::path),
+        }),
+    ],
     unsupported: &[
         "aws_iid",
         "azure_imds",
         "azure_msi",
         "gcp_iit",
         "http_challenge",
-        "k8s_psat",
         "sshpop",
         "tpm_devid",
         "x509pop",

@@ -206,7 +206,7 @@ fn validate_plugins(
     let node_attestor = raw
         .node_attestors
         .exactly_one(problems)
-        .map(|RawNodeAttestor::JoinToken| NodeAttestor::JoinToken(join_token));
+        .and_then(|raw| validate_node_attestor(raw, join_token, problems));
     let key_manager = raw.key_managers.exactly_one(problems).and_then(|raw| match raw {
         RawKeyManager::Memory => Some(KeyManager::Memory),
         RawKeyManager::Disk { directory } => {
@@ -237,6 +237,28 @@ fn workload_attestor(
         }
         RawWorkloadAttestor::K8s(raw) => {
             raw.validate(problems, warnings).map(WorkloadAttestor::K8s)
+        }
+    }
+}
+
+/// A join token that is given goes before the plugin (SPIRE 1.15: agent.go).
+fn validate_node_attestor(
+    raw: RawNodeAttestor,
+    join_token: Option<JoinToken>,
+    problems: &mut Problems,
+) -> Option<NodeAttestor> {
+    match raw {
+        RawNodeAttestor::JoinToken => Some(NodeAttestor::JoinToken(join_token)),
+        RawNodeAttestor::K8sPsat { cluster, token_path } => {
+            let path = "plugins.NodeAttestor.k8s_psat.plugin_data.cluster";
+            let what = "cluster of NodeAttestor \"k8s_psat\"";
+            let cluster = problems.require(cluster, path, what)?;
+            let token_path =
+                token_path.map_or_else(|| default::PSAT_TOKEN_PATH.into(), |path| path.value);
+            Some(match join_token {
+                Some(token) => NodeAttestor::JoinToken(Some(token)),
+                None => NodeAttestor::K8sPsat { cluster, token_path },
+            })
         }
     }
 }

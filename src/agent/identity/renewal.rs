@@ -11,7 +11,7 @@ use crate::{
         metrics::Outcome,
         node_attestation::{
             NodeAttestor,
-            attestor::ProofError,
+            attestor::{ProofError, ProofValidity},
             exchange::{self, ExchangeError},
         },
         storage::{Keys, NodeFile, Slot, keys::KeysError},
@@ -144,8 +144,14 @@ impl Renewer {
         let payload = TaskSet::blocking(move || attestor.payload()).await??;
         let channel = self.connect().await?;
         let request = self.make_request(slot).await?;
-        // A join token works once: what it gives must survive a restart.
-        request.stored?;
+        match (request.stored, self.attestor.validity()) {
+            // What a join token gives must survive a restart.
+            (Err(error), ProofValidity::Once) => return Err(error.into()),
+            (Err(error), ProofValidity::Again) => {
+                tracing::warn!(%error, "the agent's new key lives in memory only");
+            }
+            (Ok(()), _) => {}
+        }
         let attested = exchange::attest(channel, &self.attestor, payload, request.csr).await?;
         let (pair, bundle) = (request.pair, attested.bundle);
         let now = self.clock.now();

@@ -1,6 +1,9 @@
 //! The ways to prove which node this is, behind one face.
 
-use super::join_token::{JoinToken, TokenError};
+use super::{
+    join_token::{JoinToken, TokenError},
+    k8s_psat::{K8sPsat, PsatError},
+};
 use crate::agent::config;
 use bytes::Bytes;
 
@@ -9,6 +12,8 @@ use bytes::Bytes;
 pub enum NodeAttestor {
     /// A token that the server gave out, good for one use.
     JoinToken(JoinToken),
+    /// The service account token of the agent's pod.
+    K8sPsat(K8sPsat),
 }
 
 /// No proof can be given now.
@@ -17,6 +22,18 @@ pub enum ProofError {
     /// With a join token.
     #[error(transparent)]
     JoinToken(#[from] TokenError),
+    /// With a service account token.
+    #[error(transparent)]
+    K8sPsat(#[from] PsatError),
+}
+
+/// How often a proof is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofValidity {
+    /// What is given for it must not be lost.
+    Once,
+    /// Another is to be had at any time.
+    Again,
 }
 
 impl NodeAttestor {
@@ -27,6 +44,9 @@ impl NodeAttestor {
             config::NodeAttestor::JoinToken(token) => {
                 Self::JoinToken(JoinToken::new(token.clone()))
             }
+            config::NodeAttestor::K8sPsat { cluster, token_path } => {
+                Self::K8sPsat(K8sPsat::new(cluster.clone(), token_path.clone()))
+            }
         }
     }
 
@@ -35,6 +55,16 @@ impl NodeAttestor {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::JoinToken(_) => "join_token",
+            Self::K8sPsat(_) => "k8s_psat",
+        }
+    }
+
+    /// How often a proof is good.
+    #[must_use]
+    pub const fn validity(&self) -> ProofValidity {
+        match self {
+            Self::JoinToken(_) => ProofValidity::Once,
+            Self::K8sPsat(_) => ProofValidity::Again,
         }
     }
 
@@ -45,6 +75,7 @@ impl NodeAttestor {
     pub fn payload(&self) -> Result<Bytes, ProofError> {
         match self {
             Self::JoinToken(token) => Ok(token.payload()?),
+            Self::K8sPsat(token) => Ok(token.payload()?),
         }
     }
 
@@ -55,13 +86,15 @@ impl NodeAttestor {
     pub fn answer(&self, _challenge: &[u8]) -> Result<Bytes, ProofError> {
         match self {
             Self::JoinToken(_) => Err(TokenError::Challenged.into()),
+            Self::K8sPsat(_) => Err(PsatError::Challenged.into()),
         }
     }
 
-    /// The server does not accept the proof last given and never will.
+    /// The server does not accept the proof last given and, if it is good but once, never will.
     pub fn rejected(&self) {
         match self {
             Self::JoinToken(token) => token.rejected(),
+            Self::K8sPsat(_) => {}
         }
     }
 }

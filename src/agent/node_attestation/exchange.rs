@@ -75,7 +75,8 @@ impl ExchangeError {
         let Self::Call(status) = self else { return false };
         // SPIRE says it without a detail (SPIRE 1.15: "failed to attest: agent is banned").
         Reason::of(status) == Some(Reason::AgentBanned)
-            || (status.code() == Code::PermissionDenied && status.message().contains("banned"))
+            || (status.code() == Code::PermissionDenied
+                && status.message().ends_with("agent is banned"))
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod attestor;
 pub mod exchange;
 pub mod join_token;
+pub mod k8s_psat;
 
 pub use attestor::NodeAttestor;

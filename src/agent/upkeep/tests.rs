@@ -3,6 +3,7 @@
 mod attestation;
 mod outage;
 mod polling;
+mod reattestation;
 mod renewal;
 mod watching;
 

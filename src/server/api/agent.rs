@@ -10,7 +10,7 @@ use super::{
 use crate::{
     runtime::{Clock, TaskSet},
     server::{
-        attest::join_token::{self, JoinTokens, Token},
+        attest::{attestors::Attestors, join_token::Token},
         ca::Ca,
         caller::Caller,
         ratelimit::{RateError, RateLimits},
@@ -46,7 +46,7 @@ pub struct AgentService {
     trust_domain: TrustDomain,
     store: Store,
     ca: Ca,
-    join_tokens: JoinTokens,
+    attestors: Attestors,
     limits: RateLimits,
     clock: Clock,
 }
@@ -65,12 +65,11 @@ impl AgentService {
         trust_domain: TrustDomain,
         store: Store,
         ca: Ca,
+        attestors: Attestors,
         limits: RateLimits,
         clock: Clock,
     ) -> Self {
-        let join_tokens =
-            JoinTokens::new(trust_domain.clone(), store.clone(), ca.clone(), clock.clone());
-        Self { trust_domain, store, ca, join_tokens, limits, clock }
+        Self { trust_domain, store, ca, attestors, limits, clock }
     }
 
     async fn attest(
@@ -82,13 +81,7 @@ impl AgentService {
         limited.map_err(|error| too_fast("attest agent", error))?;
         let request = first_request(requests).await?;
         let Attestation { kind, payload, csr } = attestation(request)?;
-        if kind != join_token::TYPE {
-            let text = format!(
-                "error getting node attestor: could not find node attestor type \"{kind}\""
-            );
-            return Err(Kind::Precondition.status(text));
-        }
-        let attested = self.join_tokens.attest(&payload, csr).await.map_err(|error| {
+        let attested = self.attestors.attest(kind, &payload, csr).await.map_err(|error| {
             tracing::warn!(?caller, error = &error as &dyn StdError, "agent not attested");
             error.status()
         })?;
@@ -96,7 +89,7 @@ impl AgentService {
         let serial = serial.as_deref();
         tracing::info!(agent = %attested.id, serial, "agent attested");
         let svid = Some(wire::svid::to_wire(&attested.id, &attested.chain, ""));
-        Ok(attest_agent_response::Result { svid, reattestable: false })
+        Ok(attest_agent_response::Result { svid, reattestable: attested.is_reattestable })
     }
 
     async fn renew(

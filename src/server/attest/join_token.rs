@@ -4,18 +4,16 @@
 //! . An agent that lost the answer may ask again with the same token and key for a short while
 //! and is given the same chain. A CSR that cannot be signed costs no token.
 
+use super::admission::{Attested, CertifyError, certify, node};
 use crate::{
-    runtime::{Clock, TaskSet},
+    runtime::Clock,
     server::{
-        ca::{Ca, SignError},
-        store::{AttestError, Node, Store},
+        ca::Ca,
+        store::{AttestError, Store},
     },
-    spiffe::{SelectorSet, SpiffeId, TrustDomain},
+    spiffe::{SpiffeId, TrustDomain},
     transport::status::{Kind, Reason},
-    x509::{
-        Certificate, PublicKey,
-        csr::{self, CsrError},
-    },
+    x509::PublicKey,
 };
 use parking_lot::Mutex;
 use std::{
@@ -63,15 +61,6 @@ struct Answer {
     until: SystemTime,
 }
 
-/// An attested agent and its first certificate.
-#[derive(Clone, Debug)]
-pub struct Attested {
-    /// The agent.
-    pub id: SpiffeId,
-    /// Its chain, leaf first.
-    pub chain: Vec<Certificate>,
-}
-
 /// Why an agent is not attested. The texts are SPIRE's.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
@@ -84,18 +73,12 @@ pub enum JoinError {
     /// An operator has banned the agent.
     #[error("failed to attest: agent is banned")]
     Banned,
-    /// The CSR proves nothing.
-    #[error("failed to parse CSR: {0}")]
-    Csr(#[from] CsrError),
-    /// The chain cannot be signed.
-    #[error("failed to sign X509 SVID: {0}")]
-    Sign(#[from] SignError),
+    /// There is no certificate for it.
+    #[error(transparent)]
+    Certify(#[from] CertifyError),
     /// Nothing was stored.
     #[error("failed to create attested agent: {0}")]
     Store(AttestError),
-    /// The server is ending.
-    #[error("the server is shutting down, attest again later")]
-    Ending,
 }
 
 impl Token {
@@ -157,50 +140,20 @@ impl JoinTokens {
         if self.store.node(&id).is_some_and(|node| node.banned) {
             return Err(JoinError::Banned);
         }
-        let (key, chain) = self.certify(id.clone(), csr).await?;
+        let (key, chain) = certify(&self.ca, id.clone(), csr).await?;
         if let Some(attested) = self.repeated(&token, &key) {
             return Ok(attested);
         }
-        let (serial, expires_at) = chain
-            .first()
-            .map_or_else(Default::default, |leaf| (leaf.serial().to_string(), leaf.expires_at()));
-        let node = Node {
-            id: id.clone(),
-            attestation_type: TYPE.to_owned(),
-            serial,
-            new_serial: String::new(),
-            expires_at,
-            new_expires_at: 0,
-            banned: false,
-            can_reattest: false,
-            selectors: SelectorSet::default(),
-            agent_version: String::new(),
-        };
+        let node = node(id.clone(), TYPE, &chain);
         self.store.attest_node(node, Some(token.0.clone())).await.map_err(|error| match error {
             AttestError::TokenUnknown => JoinError::TokenUnknown,
             AttestError::TokenExpired => JoinError::TokenExpired,
             AttestError::Banned => JoinError::Banned,
             error @ AttestError::Store(_) => JoinError::Store(error),
         })?;
-        let attested = Attested { id, chain };
+        let attested = Attested { id, chain, is_reattestable: false };
         self.remember(token, key, attested.clone());
         Ok(attested)
-    }
-
-    /// Proof of possession and signature, off the event loop.
-    async fn certify(
-        &self,
-        id: SpiffeId,
-        csr: Vec<u8>,
-    ) -> Result<(PublicKey, Vec<Certificate>), JoinError> {
-        let ca = self.ca.clone();
-        TaskSet::blocking(move || {
-            let key = csr::verify(&csr)?;
-            let chain = ca.sign_agent(&id, key.clone())?;
-            Ok((key, chain))
-        })
-        .await
-        .map_err(|_| JoinError::Ending)?
     }
 
     /// The answer to an earlier request with this token and key, if the agent still stands as it was.
@@ -230,11 +183,10 @@ impl JoinError {
     #[must_use]
     pub fn status(&self) -> Status {
         let kind = match self {
-            Self::TokenUnknown | Self::TokenExpired | Self::Csr(_) => Kind::Invalid,
+            Self::TokenUnknown | Self::TokenExpired => Kind::Invalid,
             Self::Banned => return Reason::AgentBanned.status(self.to_string()),
-            Self::Sign(error) => error.kind(),
+            Self::Certify(error) => error.kind(),
             Self::Store(error) => error.kind(),
-            Self::Ending => Kind::Unavailable,
         };
         kind.status(self.to_string())
     }

@@ -18,6 +18,8 @@ pub const CA_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CA_KEY_TYPE: KeyType = KeyType::EcP256;
 /// A workload SVID's lifetime, and an agent's.
 pub const X509_SVID_TTL: Duration = Duration::from_secs(60 * 60);
+/// Whom the token of a node's agent is for.
+pub const PSAT_AUDIENCE: &str = "spire-server";
 /// The country of the CA's subject.
 pub const CA_SUBJECT_COUNTRY: &str = "US";
 /// The organization of the CA's subject.

@@ -4,11 +4,13 @@ pub mod default;
 mod flags;
 mod load;
 mod model;
+mod psat;
 mod raw;
 mod validate;
 
 pub use flags::Overrides;
 pub use load::{load, read};
 pub use model::{
-    CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
+    AgentIdFrom, CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, PsatCluster, RateLimit,
+    ServerConfig,
 };

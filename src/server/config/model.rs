@@ -1,5 +1,6 @@
 //! What the server runs with: plain values, checked, with nothing left to default.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,8 +115,39 @@ pub enum KeyManager {
 }
 
 /// How a node may prove who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeAttestor {
     /// With a token that `token generate` printed.
     JoinToken,
+    /// With the service account token that Kubernetes gave to the agent's pod.
+    K8sPsat {
+        /// The clusters whose tokens count, by name.
+        clusters: BTreeMap<String, PsatCluster>,
+    },
+}
+
+/// A cluster whose agents attest by service account token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PsatCluster {
+    /// The service accounts of agents, as `namespace:name`.
+    pub service_account_allow_list: Vec<String>,
+    /// Whom a token must be for; nobody stands for the API server itself.
+    pub audience: Vec<String>,
+    /// How the API server is reached; `None`: by the service account of the server's own pod.
+    pub kube_config_file: Option<PathBuf>,
+    /// Labels of the node that become selectors.
+    pub allowed_node_label_keys: Vec<String>,
+    /// Labels of the agent's pod that become selectors.
+    pub allowed_pod_label_keys: Vec<String>,
+    /// What tells one agent of the cluster from another.
+    pub agent_id_from: AgentIdFrom,
+}
+
+/// What tells one agent of a cluster from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentIdFrom {
+    /// The node: one agent for each.
+    NodeUid,
+    /// The agent's pod, so that several agents of one node are several.
+    PodUid,
 }

@@ -11,7 +11,7 @@ use crate::spiffe::TrustDomain;
 use crate::x509::key::KeyType;
 
 use super::flags::Overrides;
-use super::model::NodeAttestor;
+use super::psat::RawCluster;
 
 /// The whole file.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct RawRateLimit {
 pub(super) struct RawPlugins {
     pub(super) data_stores: Plugins<RawDataStore>,
     pub(super) key_managers: Plugins<RawKeyManager>,
-    pub(super) node_attestors: Plugins<NodeAttestor>,
+    pub(super) node_attestors: Plugins<RawNodeAttestor>,
 }
 
 /// The data of `DataStore "sql"`.
@@ -80,6 +80,13 @@ pub(super) enum DatabaseType {
 pub(super) enum RawKeyManager {
     Disk { keys_path: Option<Setting<PathBuf>> },
     Memory,
+}
+
+/// The data of a `NodeAttestor`.
+#[derive(Debug)]
+pub(super) enum RawNodeAttestor {
+    JoinToken,
+    K8sPsat { clusters: Vec<RawCluster> },
 }
 
 impl RawServer {
@@ -232,16 +239,18 @@ const KEY_MANAGERS: Kind<RawKeyManager> = Kind {
     unsupported: &["aws_kms", "azure_key_vault", "gcp_kms", "hashicorp_vault"],
 };
 
-const NODE_ATTESTORS: Kind<NodeAttestor> = Kind {
+const NODE_ATTESTORS: Kind<RawNodeAttestor> = Kind {
     name: "NodeAttestor",
-    built_in: &[("join_token", |_| NodeAttestor::JoinToken)],
+    built_in: &[
+        ("join_token", |_| RawNodeAttestor::JoinToken),
+        ("k8s_psat", |data| RawNodeAttestor::K8sPsat { clusters: RawCluster::read_all(data) }),
+    ],
     unsupported: &[
         "aws_iid",
         "azure_imds",
         "azure_msi",
         "gcp_iit",
         "http_challenge",
-        "k8s_psat",
         "sshpop",
         "tpm_devid",
         "x509pop",

@@ -10,7 +10,10 @@ use super::default;
 use super::model::{
     CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
 };
-use super::raw::{RawCaSubject, RawDataStore, RawKeyManager, RawPlugins, RawServer};
+use super::psat;
+use super::raw::{
+    RawCaSubject, RawDataStore, RawKeyManager, RawNodeAttestor, RawPlugins, RawServer,
+};
 
 /// The server's configuration, if nothing it needs is missing or wrong.
 pub(super) fn validate(
@@ -56,7 +59,7 @@ pub(super) fn validate(
     };
     let health_checks = raw.health_checks.validate(problems);
     let prometheus = raw.telemetry.validate(problems);
-    let plugins = validate_plugins(raw.plugins, problems);
+    let plugins = validate_plugins(raw.plugins, problems, warnings);
     let log = server.log.validate();
     let (data_store, key_manager, node_attestors) = plugins?;
     Some(ServerConfig {
@@ -79,7 +82,11 @@ pub(super) fn validate(
 
 type PluginConfigs = (DataStore, KeyManager, Vec<NodeAttestor>);
 
-fn validate_plugins(raw: Option<RawPlugins>, problems: &mut Problems) -> Option<PluginConfigs> {
+fn validate_plugins(
+    raw: Option<RawPlugins>,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) -> Option<PluginConfigs> {
     let Some(raw) = raw else {
         let what = "plugins section";
         problems.push("plugins", None, Cause::Missing { what });
@@ -93,7 +100,14 @@ fn validate_plugins(raw: Option<RawPlugins>, problems: &mut Problems) -> Option<
         .key_managers
         .exactly_one(problems)
         .and_then(|key_manager| validate_key_manager(key_manager, problems));
-    Some((data_store?, key_manager?, raw.node_attestors.any()))
+    let node_attestors = raw.node_attestors.any().into_iter().map(|attestor| match attestor {
+        RawNodeAttestor::JoinToken => NodeAttestor::JoinToken,
+        RawNodeAttestor::K8sPsat { clusters } => {
+            NodeAttestor::K8sPsat { clusters: psat::validate(clusters, problems, warnings) }
+        }
+    });
+    let node_attestors = node_attestors.collect();
+    Some((data_store?, key_manager?, node_attestors))
 }
 
 fn validate_data_store(raw: RawDataStore, problems: &mut Problems) -> Option<DataStore> {

@@ -70,6 +70,9 @@ impl Store {
     /// Uses up the join token, if the attestation rests on one, and stores the node in the place of an
     /// earlier one with its identity. A token is used up even when it has expired.
     ///
+    /// A node that attests again is the same agent with a renewed SVID: what it holds stays good until it
+    /// uses the new one, so that neither an answer that was lost nor its calls under way end its session.
+    ///
     /// # Errors
     /// When the token or the node is refused, or nothing was written.
     pub async fn attest_node(
@@ -91,7 +94,11 @@ impl Store {
                 if current.as_ref().is_some_and(|(_, current)| current.banned) {
                     return Err(AttestError::Banned);
                 }
-                Ok(Some(put(transaction, current.map(|(row, _)| row), node)?))
+                let (row, node) = match current {
+                    Some((row, current)) => (Some(row), succeed(&current, node)),
+                    None => (None, node),
+                };
+                Ok(Some(put(transaction, row, node)?))
             })
             .await?;
         attested.ok_or(AttestError::TokenExpired)
@@ -190,6 +197,21 @@ impl Store {
             if node == *current { Ok(current) } else { put(transaction, Some(row), node) }
         })
         .await
+    }
+}
+
+/// What is stored of a node that is there already and has been attested anew.
+fn succeed(current: &Node, node: Node) -> Node {
+    if !node.can_reattest || !current.can_reattest || current.serial.is_empty() {
+        return node;
+    }
+    Node {
+        serial: current.serial.clone(),
+        expires_at: current.expires_at,
+        new_serial: node.serial,
+        new_expires_at: node.expires_at,
+        agent_version: current.agent_version.clone(),
+        ..node
     }
 }
 

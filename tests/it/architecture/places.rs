@@ -72,6 +72,16 @@ const PLACES: &[Place] = &[
         instead: "return an error; main returns the exit code",
     },
     Place {
+        name: Name::Opens(&["kube"]),
+        allowed: Allowed::Only(&["k8s/"]),
+        instead: "the Kubernetes API is spoken in k8s only: take its type",
+    },
+    Place {
+        name: Name::Opens(&["k8s_openapi"]),
+        allowed: Allowed::Only(&["k8s/"]),
+        instead: "the Kubernetes API is spoken in k8s only: take its type",
+    },
+    Place {
         name: Name::Opens(&["tokio"]),
         allowed: Allowed::Except(&["x509/", "spiffe/", "config/"]),
         instead: "this layer holds pure values: no runtime",

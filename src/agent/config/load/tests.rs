@@ -5,6 +5,7 @@ use super::*;
 use crate::config::Warning;
 use crate::config::listen::Prometheus;
 use crate::config::log::{Format, Level, Log, LogFlags};
+use crate::config::secret::Secret;
 use crate::k8s::tls::{Authentication, Verification};
 use crate::spiffe::TrustDomain;
 
@@ -201,11 +202,19 @@ plugins {
 "#;
 
 #[test]
-fn what_istios_quick_start_asks_for_and_is_not_there_is_refused_by_name() {
-    assert_eq!(
-        error(ISTIO),
-        "agent.conf:12:16: NodeAttestor \"k8s_psat\" is a SPIRE plugin that finial does not support yet"
-    );
+fn the_agent_of_istios_quick_start_is_read_as_it_is() {
+    let Loaded { config, warnings } = load(ISTIO).unwrap();
+    let psat = NodeAttestor::K8sPsat {
+        cluster: "demo-cluster".to_owned(),
+        token_path: "/var/run/secrets/tokens/spire-agent".into(),
+    };
+    assert_eq!(config.node_attestor, psat);
+    assert!(matches!(
+        config.workload_attestors[..],
+        [WorkloadAttestor::K8s(_), WorkloadAttestor::Unix { .. }]
+            | [WorkloadAttestor::Unix { .. }, WorkloadAttestor::K8s(_)]
+    ));
+    assert_eq!(warnings, [Warning::KubeletUnverified]);
 }
 
 /// What `LEAST` gives with this data for the workload attestor `k8s`.
@@ -330,6 +339,26 @@ fn the_nodes_name_is_in_the_environment_unless_the_file_has_it() {
         };
         assert_eq!(*node_name, wanted, "{data}");
     }
+}
+
+#[test]
+fn a_nodes_token_is_where_kubernetes_puts_it_unless_the_file_says_where() {
+    let attestor = |data: &str, settings: &str| {
+        let plugin = format!("NodeAttestor \"k8s_psat\" {{ plugin_data {{ {data} }} }}");
+        let text = LEAST.replacen("NodeAttestor \"join_token\" { plugin_data {} }", &plugin, 1);
+        let text = text.replacen("agent {", &format!("agent {{ {settings} "), 1);
+        load(&text).map(|loaded| loaded.config.node_attestor).map_err(|error| error.to_string())
+    };
+    let psat = |token_path: &str| {
+        Ok(NodeAttestor::K8sPsat { cluster: "c".to_owned(), token_path: token_path.into() })
+    };
+    assert_eq!(attestor("cluster = \"c\"", ""), psat("/var/run/secrets/tokens/spire-agent"));
+    assert_eq!(attestor("cluster = \"c\" token_path = \"/t\"", ""), psat("/t"));
+    let missing = "cluster of NodeAttestor \"k8s_psat\" must be configured";
+    assert_eq!(attestor("", ""), Err(missing.to_owned()));
+    let token = JoinToken::Token(Secret::new("t".to_owned()));
+    let with_token = attestor("cluster = \"c\"", "join_token = \"t\"");
+    assert_eq!(with_token, Ok(NodeAttestor::JoinToken(Some(token))), "SPIRE's order");
 }
 
 #[test]

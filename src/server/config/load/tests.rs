@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::model::*;
@@ -213,14 +214,99 @@ health_checks {
 "#;
 
 #[test]
-fn the_kubernetes_parts_of_istios_quick_start_are_refused_by_name() {
+fn the_parts_of_istios_quick_start_that_are_not_built_are_refused_by_name() {
     assert_eq!(
         error(ISTIO),
-        "3 problems\n  \
+        "2 problems\n  \
          server.conf:7:3: server.federation is a SPIRE setting that finial does not support yet\n  \
-         server.conf:23:16: NodeAttestor \"k8s_psat\" is a SPIRE plugin that finial does not support yet\n  \
          server.conf:40:12: Notifier \"k8sbundle\" is a SPIRE plugin that finial does not support yet"
     );
+}
+
+fn clusters(text: &str) -> BTreeMap<String, PsatCluster> {
+    let config = load(&least_with("", text)).unwrap().config;
+    let [NodeAttestor::K8sPsat { clusters }] = config.node_attestors.as_slice() else {
+        panic!("{:?}", config.node_attestors);
+    };
+    clusters.clone()
+}
+
+#[test]
+fn clusters_are_read_as_istio_the_chart_and_spires_documentation_write_them() {
+    let least = PsatCluster {
+        service_account_allow_list: vec!["spire:spire-agent".to_owned()],
+        audience: vec!["spire-server".to_owned()],
+        kube_config_file: None,
+        allowed_node_label_keys: Vec::new(),
+        allowed_pod_label_keys: Vec::new(),
+        agent_id_from: AgentIdFrom::NodeUid,
+    };
+    let found = clusters(
+        r#"plugins { NodeAttestor "k8s_psat" { plugin_data { clusters = {
+             "demo-cluster" = { service_account_allow_list = ["spire:spire-agent"] }
+        } } } }"#,
+    );
+    assert_eq!(found, [("demo-cluster".to_owned(), least.clone())].into());
+    let found = clusters(
+        r#"plugins { NodeAttestor "k8s_psat" { plugin_data { clusters {
+             "a" { service_account_allow_list = ["spire:spire-agent"] audience = [] }
+             "b" {
+                service_account_allow_list = ["x:y", "spire:spire-agent"]
+                audience = ["one", "two"]
+                kube_config_file = "/etc/b.conf"
+                allowed_node_label_keys = ["zone"]
+                allowed_pod_label_keys = ["app"]
+                use_pod_uid_for_agent_id = true
+             }
+        } } } }"#,
+    );
+    let b = PsatCluster {
+        service_account_allow_list: vec!["x:y".to_owned(), "spire:spire-agent".to_owned()],
+        audience: vec!["one".to_owned(), "two".to_owned()],
+        kube_config_file: Some("/etc/b.conf".into()),
+        allowed_node_label_keys: vec!["zone".to_owned()],
+        allowed_pod_label_keys: vec!["app".to_owned()],
+        agent_id_from: AgentIdFrom::PodUid,
+    };
+    let a = PsatCluster { audience: Vec::new(), ..least.clone() };
+    assert_eq!(found, [("a".to_owned(), a), ("b".to_owned(), b)].into());
+    let chart = r#"{"server": {"trust_domain": "example.org", "data_dir": "/d"}, "plugins": {
+        "DataStore": [{"sql": {"plugin_data": {"database_type": "sqlite3", "connection_string": "/d/s"}}}],
+        "KeyManager": [{"memory": {"plugin_data": {}}}],
+        "NodeAttestor": [{"k8s_psat": {"plugin_data": {"clusters": [{"example-cluster": {
+            "allowed_node_label_keys": [], "allowed_pod_label_keys": [], "audience": ["spire-server"],
+            "service_account_allow_list": ["spire:spire-agent"]}}]}}}]}}"#;
+    let clusters = [("example-cluster".to_owned(), least)].into();
+    let found = load(chart).unwrap().config.node_attestors;
+    assert_eq!(found, [NodeAttestor::K8sPsat { clusters }]);
+}
+
+#[test]
+fn a_cluster_that_lets_nobody_in_or_says_what_nobody_knows_is_refused() {
+    for (cluster, wanted) in [
+        (r#""a" {}"#, "cluster \"a\" configuration must have at least one service account allowed"),
+        (
+            r#""a" { service_account_allow_list = ["x:y"] audiences = ["z"] }"#,
+            "server.conf:13:105: unknown key \"audiences\" in \
+             plugins.NodeAttestor.k8s_psat.plugin_data.clusters.a; did you mean \"audience\"?",
+        ),
+        (
+            r#""a/../b" { service_account_allow_list = ["x:y"] }"#,
+            "server.conf:13:62: cluster name \"a/../b\" cannot stand in an agent's ID: path cannot contain dot \
+             segments",
+        ),
+        (
+            r#""a" = { service_account_allow_list = ["x:y"] } "a" = { audience = "z" }"#,
+            "server.conf:13:109: \"a\" is set twice, first at 13:62",
+        ),
+    ] {
+        let block = format!(
+            "\nplugins {{ NodeAttestor \"k8s_psat\" {{ plugin_data {{ clusters {{ {cluster} }} }} }} }}"
+        );
+        assert_eq!(error(&least_with("", &block)), wanted);
+    }
+    let none = load(&least_with("", "\nplugins { NodeAttestor \"k8s_psat\" {} }")).unwrap();
+    assert_eq!(none.warnings, [Warning::NoClusters]);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! - L0 mechanics: [`runtime`] (clock, backoff, shutdown, tasks), [`x509`] (keys, certificates, CSRs)
 //! - L1 the SPIFFE domain: [`spiffe`] (ids, entries, SVIDs, bundles), [`config`], [`telemetry`]
 //! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS)
-//! - L3 the programs, which never import each other: [`agent`], [`server`]; above them [`dev`] and
-//!   [`cli`], which alone sees all
+//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`]; above them [`dev`]
+//!   and [`cli`], which alone sees all
 //!
 //! The two paths to know before reading further:
 //! - an SDS request: `transport::accept` → `agent::serve` → `agent::workload` → `agent::cache` → wire
@@ -23,6 +23,7 @@ pub mod transport;
 pub mod wire;
 
 pub mod agent;
+pub mod csi;
 pub mod server;
 
 pub mod cli;

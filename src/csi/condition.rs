@@ -28,10 +28,7 @@ pub(super) enum Condition {
 impl Condition {
     /// The condition of the volume at `target`.
     pub(super) fn of(target: &Target) -> Self {
-        let place = match Place::open(target) {
-            Ok(Some(place)) => place,
-            Ok(None) | Err(_) => return Self::NotMounted,
-        };
+        let Ok(Some(place)) = Place::open(target) else { return Self::NotMounted };
         match place.look() {
             Ok(Occupant::Mount { is_deleted: true, .. }) => Self::Stale,
             Ok(Occupant::Mount { .. }) => match has_socket(&place) {

@@ -105,9 +105,7 @@ pub(super) fn publish(source: &Source, target: &Target) -> Result<Published, Mou
     let place = Place::open(target)?.ok_or_else(missing)?;
     let found = place.look().map_err(|source| MountError::Verify { path: path(), source })?;
     match found {
-        Occupant::Mount { identity, .. } if identity == source.identity => {
-            return Ok(Published::Already);
-        }
+        Occupant::Mount { identity, .. } if identity == source.identity => Ok(Published::Already),
         Occupant::Mount { is_deleted: true, .. } => {
             clear(&place, target)?;
             attach(source, &place, target)?;

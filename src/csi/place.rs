@@ -16,7 +16,10 @@ use rustix::{
     },
     io::Errno,
 };
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
 
 /// The directory that holds a target.
 #[derive(Debug)]
@@ -46,9 +49,9 @@ pub(super) enum Occupant {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlaceError {
     #[error("target path {path:?} leads through a symbolic link or out of the directory of pods")]
-    Leads { path: std::path::PathBuf },
+    Leads { path: PathBuf },
     #[error("unable to open the directory of target path {path:?}: {source}")]
-    Open { path: std::path::PathBuf, source: Errno },
+    Open { path: PathBuf, source: Errno },
 }
 
 impl Place {

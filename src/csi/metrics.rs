@@ -82,7 +82,13 @@ impl CsiMetrics {
         self.detached.inc_by(cleared.detached.into());
     }
 
-    pub(super) fn registered(&self, registered: bool) {
-        self.registered.set(registered.into());
+    /// The kubelet has accepted the driver.
+    pub(super) fn registered(&self) {
+        self.registered.set(1);
+    }
+
+    /// The kubelet has refused it.
+    pub(super) fn refused(&self) {
+        self.registered.set(0);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     CsiConfig,
     condition::Condition,
     metrics::CsiMetrics,
-    mount::{self, Cleared, MountError, Published},
+    mount::{self, Cleared, MountError},
     request::{self, Pod, RequestError},
     source::Source,
     target::{Target, TargetError},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     runtime::{TaskSet, tasks::BlockingError},
-    transport::status::Kind,
+    transport::status::{Kind, shortened},
     wire::proto::csi::v1::{
         NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse, NodeGetInfoRequest,
         NodeGetInfoResponse, NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse,
@@ -88,20 +88,42 @@ impl NodeService {
         Ok(done.await??)
     }
 
-    async fn publish(&self, request: &NodePublishVolumeRequest) -> Result<Published, NodeError> {
+    /// Publishes and tells; what was mounted is told even if the kubelet has given the call up.
+    async fn publish(&self, request: &NodePublishVolumeRequest) -> Result<(), NodeError> {
         request::publish(request)?;
         let target = self.target(&request.target_path)?;
-        let config = Arc::clone(&self.config);
+        let (config, metrics) = (Arc::clone(&self.config), self.metrics.clone());
+        let (pod, volume) = (Pod::of(&request.volume_context), request.volume_id.clone());
         self.work(target, Operation::Publish, move |target| {
-            mount::publish(&Source::open(&config.socket_dir)?, target)
+            let published = mount::publish(&Source::open(&config.socket_dir)?, target)?;
+            metrics.published(published);
+            let Pod { namespace, name, uid, service_account } = pod;
+            let target = target.path.display();
+            tracing::info!(
+                namespace, pod = name, uid, service_account, volume, %target, ?published,
+                "volume published"
+            );
+            Ok(())
         })
         .await
     }
 
-    async fn unpublish(&self, request: &NodeUnpublishVolumeRequest) -> Result<Cleared, NodeError> {
+    /// Unpublishes and tells, likewise.
+    async fn unpublish(&self, request: &NodeUnpublishVolumeRequest) -> Result<(), NodeError> {
         request::unpublish(request)?;
         let target = self.target(&request.target_path)?;
-        self.work(target, Operation::Unpublish, mount::unpublish).await
+        let (metrics, volume) = (self.metrics.clone(), request.volume_id.clone());
+        self.work(target, Operation::Unpublish, move |target| {
+            let cleared @ Cleared { mounts, detached } = mount::unpublish(target)?;
+            metrics.cleared(cleared);
+            let target = target.path.display();
+            if detached > 0 {
+                tracing::warn!(volume, %target, detached, "volume was in use when unpublished");
+            }
+            tracing::info!(volume, %target, mounts, "volume unpublished");
+            Ok(())
+        })
+        .await
     }
 
     /// Counts a call; a failure becomes its status.
@@ -126,26 +148,13 @@ impl Node for NodeService {
     ) -> Result<Response<NodePublishVolumeResponse>, Status> {
         let (since, request) = (Instant::now(), request.into_inner());
         let outcome = self.publish(&request).await;
-        let Pod { namespace, name, uid, service_account } = Pod::of(&request.volume_context);
-        let (volume, target) = (&request.volume_id, &request.target_path);
-        match &outcome {
-            Ok(published) => {
-                self.metrics.published(*published);
-                tracing::info!(
-                    namespace,
-                    pod = name,
-                    uid,
-                    service_account,
-                    volume,
-                    target,
-                    ?published,
-                    "volume published"
-                );
-            }
-            Err(error) => tracing::warn!(
+        if let Err(error) = &outcome {
+            let Pod { namespace, name, uid, service_account } = Pod::of(&request.volume_context);
+            let (volume, target) = (&request.volume_id, shortened(&request.target_path));
+            tracing::warn!(
                 namespace, pod = name, uid, service_account, volume, target, %error,
                 "volume not published"
-            ),
+            );
         }
         self.answer("NodePublishVolume", since, outcome)?;
         Ok(Response::new(NodePublishVolumeResponse {}))
@@ -157,16 +166,10 @@ impl Node for NodeService {
     ) -> Result<Response<NodeUnpublishVolumeResponse>, Status> {
         let (since, request) = (Instant::now(), request.into_inner());
         let outcome = self.unpublish(&request).await;
-        let NodeUnpublishVolumeRequest { volume_id: volume, target_path: target } = &request;
-        match &outcome {
-            Ok(cleared @ Cleared { mounts, detached }) => {
-                self.metrics.cleared(*cleared);
-                if *detached > 0 {
-                    tracing::warn!(volume, target, detached, "volume was in use when unpublished");
-                }
-                tracing::info!(volume, target, mounts, "volume unpublished");
-            }
-            Err(error) => tracing::warn!(volume, target, %error, "volume not unpublished"),
+        if let Err(error) = &outcome {
+            let NodeUnpublishVolumeRequest { volume_id: volume, target_path } = &request;
+            let target = shortened(target_path);
+            tracing::warn!(volume, target, %error, "volume not unpublished");
         }
         self.answer("NodeUnpublishVolume", since, outcome)?;
         Ok(Response::new(NodeUnpublishVolumeResponse {}))

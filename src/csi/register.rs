@@ -158,7 +158,7 @@ impl Registrar {
 
     fn registered(&self) {
         tracing::info!(plugin = self.service.info.name, "registered with the kubelet");
-        self.metrics.registered(true);
+        self.metrics.registered();
         self.part.ready();
     }
 
@@ -169,7 +169,7 @@ impl Registrar {
             reason,
             "the kubelet refused this driver; trying again"
         );
-        self.metrics.registered(false);
+        self.metrics.refused();
         self.part.not_ready(format!("refused by the kubelet: {reason}"));
     }
 }
@@ -188,10 +188,8 @@ impl Registration for RegistrationService {
         request: Request<RegistrationStatus>,
     ) -> Result<Response<RegistrationStatusResponse>, Status> {
         let RegistrationStatus { plugin_registered, error } = request.into_inner();
-        self.verdict.publish(match plugin_registered {
-            true => Verdict::Registered,
-            false => Verdict::Refused(error),
-        });
+        let verdict = if plugin_registered { Verdict::Registered } else { Verdict::Refused(error) };
+        self.verdict.publish(verdict);
         Ok(Response::new(RegistrationStatusResponse {}))
     }
 }

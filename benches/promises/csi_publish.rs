@@ -25,7 +25,8 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::{
     fs::{CWD, OFlags, openat},
     mount::{
-        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
+        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_bind, mount_change, move_mount,
+        open_tree,
     },
 };
 use std::{
@@ -98,8 +99,12 @@ impl Node {
         // In memory: how long a disk's file system takes for a directory depends on what was deleted there
         // in the last seconds.
         let dir = tempfile::Builder::new().prefix("finial-").tempdir_in("/dev/shm")?;
-        fs::create_dir(dir.path().join("sockets"))?;
-        let _agent = UnixListener::bind(dir.path().join("sockets/socket"))?;
+        let sockets = dir.path().join("sockets");
+        fs::create_dir(&sockets)?;
+        // As in the driver's container. The kernel looks at every mount that lies on the one that it clones,
+        // and on this one no volume does.
+        mount_bind(&sockets, &sockets)?;
+        let _agent = UnixListener::bind(sockets.join("socket"))?;
         Ok(Self { dir, _agent })
     }
 

@@ -3,7 +3,7 @@
 //! A mount is made detached (`open_tree`) and put in its place whole (`move_mount`): killed before, the
 //! kernel drops it; killed after, the next publish finds it. Nothing is written down besides. On the host
 //! the mount is as writable as its source, so that a container runtime can label it; pods get it
-//! read-only because [`super::request`] insists on it.
+//! read-only because `request` insists on it.
 
 use super::{
     place::{Occupant, Place, PlaceError},

@@ -5,9 +5,11 @@ use std::{env, fs, io, path::PathBuf};
 
 /// The files with services; their imports follow.
 const ROOTS: &[&str] = &[
+    "csi/v1/csi.proto",
     "envoy/service/secret/v3/sds.proto",
     "envoy/extensions/transport_sockets/tls/v3/secret.proto",
     "finial/agent/v1/watch.proto",
+    "pluginregistration/v1/api.proto",
     "spire/api/agent/debug/v1/debug.proto",
     "spire/api/server/agent/v1/agent.proto",
     "spire/api/server/bundle/v1/bundle.proto",

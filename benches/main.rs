@@ -63,6 +63,7 @@ enum Promise {
     Settings,
     Idle,
     EntryCreate,
+    CsiPublish,
 }
 
 impl Promise {
@@ -77,6 +78,7 @@ impl Promise {
             Self::Settings => promises::settings::run().await,
             Self::Idle => promises::idle::run().await,
             Self::EntryCreate => promises::entry_create::run().await,
+            Self::CsiPublish => promises::csi_publish::run(),
         }
     }
 }

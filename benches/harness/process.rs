@@ -37,8 +37,7 @@ pub(crate) struct Wakeups {
 }
 
 impl Process {
-    /// Starts the product's program `called` (`spire-server` or `spire-agent`); what it prints goes to
-    /// `log`.
+    /// Starts the product's program `called`; what it prints goes to `log`.
     pub(crate) fn start(
         product: &Product,
         called: &str,

@@ -16,7 +16,7 @@ pub(crate) enum Product {
 const FINIAL: &str = env!("CARGO_BIN_EXE_finial");
 
 impl Product {
-    /// A command that runs its program `called` (`spire-server` or `spire-agent`).
+    /// A command that runs its program `called` (`spire-server`, `spire-agent` or `spiffe-csi-driver`).
     pub(crate) fn command(&self, called: &str) -> Command {
         match self {
             Self::Finial => {

@@ -1,5 +1,6 @@
 //! One module per promise: what it starts, what it measures, and the rows that come of it.
 
+pub(crate) mod csi_publish;
 pub(crate) mod entry_create;
 pub(crate) mod fanout;
 pub(crate) mod idle;

@@ -8,6 +8,7 @@ mod agent;
 mod chain;
 mod command;
 mod console;
+mod csi;
 mod dev;
 mod environment;
 mod exit;

@@ -1,7 +1,7 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
 use super::{
-    agent, command::Program, console, dev, environment, exit::Exit, go::quote::quoted, server,
+    agent, command::Program, console, csi, dev, environment, exit::Exit, go::quote::quoted, server,
 };
 use crate::{dev::envoy::leash, runtime::memory::use_small_pages};
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -40,6 +40,11 @@ fn run(arguments: Vec<OsString>) -> Exit {
     match Path::new(&called).file_name().and_then(|name| name.to_str()) {
         Some("spire-server") => SERVER.run(&arguments),
         Some("spire-agent") => AGENT.run(&arguments),
+        // It has no commands: its flags follow its name.
+        Some(csi::PERSONALITY) => {
+            let name = vec![csi::PERSONALITY.to_owned()];
+            csi::PROGRAM.run(&[name, arguments].concat())
+        }
         _ => finial(&arguments),
     }
 }
@@ -65,6 +70,7 @@ fn finial(arguments: &[String]) -> Exit {
         return program.run(rest);
     }
     match first.as_str() {
+        "csi" => csi::PROGRAM.run(arguments),
         "dev" => dev::PROGRAM.run(arguments),
         leash::WORD => dev::become_child(rest),
         "-v" | "-version" | "--version" => {
@@ -89,7 +95,14 @@ fn usage() -> String {
     for (_, word, synopsis) in PARTS {
         text.push_str(&format!("    {word:8}{synopsis}\n"));
     }
-    text.push_str(&format!("    {:8}{}\n", "dev", "Both at once, and two Envoys, to see it work"));
-    text.push_str("\nCalled as spire-server or spire-agent, finial is that program.\n");
+    for (word, synopsis) in [
+        ("csi", "The CSI driver: mounts the agent's sockets into pods"),
+        ("dev", "Server and agent at once, and two Envoys, to see it work"),
+    ] {
+        text.push_str(&format!("    {word:8}{synopsis}\n"));
+    }
+    text.push_str(
+        "\nCalled as spire-server, spire-agent or spiffe-csi-driver, finial is that program.\n",
+    );
     text
 }

@@ -24,6 +24,8 @@ pub enum Kind {
     Unauthenticated,
     /// The state does not allow it; it may later.
     Precondition,
+    /// Somebody else is at work on the same thing; retry.
+    Busy,
     /// A limit is reached; slower or smaller requests succeed.
     Exhausted,
     /// Something that is needed is away for now; retry.
@@ -88,6 +90,7 @@ impl Kind {
             Self::Denied => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Precondition => Code::FailedPrecondition,
+            Self::Busy => Code::Aborted,
             Self::Exhausted => Code::ResourceExhausted,
             Self::Unavailable => Code::Unavailable,
             Self::Deadline => Code::DeadlineExceeded,

@@ -49,6 +49,17 @@ pub mod envoy {
     }
 }
 
+pub mod csi {
+    pub mod v1 {
+        tonic::include_proto!("csi.v1");
+    }
+}
+
+/// The kubelet's plugin registration.
+pub mod pluginregistration {
+    tonic::include_proto!("pluginregistration");
+}
+
 pub mod google {
     pub mod rpc {
         tonic::include_proto!("google.rpc");

@@ -253,11 +253,12 @@ impl Sync {
         tracing::debug!(kind = ?update.kind, entries, bundles, "the server was heard");
         self.intake.take(update).await;
         let now = self.clock.now();
+        // Before the status tells: whoever reads the metrics because of it finds it counted.
+        self.metrics.synchronised(Outcome::OK);
         self.status.update(|status| {
             status.last_heard = Some(now);
             true
         });
-        self.metrics.synchronised(Outcome::OK);
         self.ready.ready();
         self.backoff.reset();
         if self.complaint.settle() {

@@ -55,6 +55,8 @@ pub struct Caller {
     attested: tokio::sync::Mutex<Option<(Instant, SelectorSet)>>,
     /// What it was attested to be last, for streams that were opened before.
     selectors: Mutex<Option<SelectorSet>>,
+    /// Its selectors have changed since its first stream was opened.
+    has_become_another: AtomicBool,
     /// A response was refused and nothing that differs was sent since.
     is_refusing: AtomicBool,
     /// How often bundle streams were told to send their bytes anew.
@@ -78,6 +80,7 @@ impl Caller {
             peer,
             attested: tokio::sync::Mutex::new(None),
             selectors: Mutex::new(None),
+            has_become_another: AtomicBool::new(false),
             is_refusing: AtomicBool::new(false),
             nudges: AtomicU8::new(0),
             bells: Mutex::default(),
@@ -128,18 +131,28 @@ impl Caller {
         let before = self.selectors.lock().replace(selectors.clone());
         if before.is_some_and(|before| before != *selectors) {
             tracing::info!(pid = self.pid(), ?selectors, "the caller has other selectors now");
+            self.has_become_another.store(true, Ordering::Relaxed);
             self.wake_streams();
         }
     }
 
-    /// Moves a stream's subscription to what the caller is now.
-    pub(super) fn keep_up(&self, subscription: &mut Subscription) {
+    /// The view of `subscription`, which is `view` unless the caller has become somebody else meanwhile:
+    /// then the subscription moves.
+    pub(super) fn keep_up(&self, subscription: &mut Subscription, view: Arc<View>) -> Arc<View> {
+        // Looked at for each push to each stream, and hardly ever so.
+        if !self.has_become_another.load(Ordering::Relaxed) {
+            return view;
+        }
         let moved = {
             let now = self.selectors.lock();
             now.as_ref().filter(|now| *now != subscription.selectors()).cloned()
         };
-        if let Some(selectors) = moved {
-            subscription.move_to(&selectors);
+        match moved {
+            Some(selectors) => {
+                subscription.move_to(&selectors);
+                subscription.current()
+            }
+            None => view,
         }
     }
 

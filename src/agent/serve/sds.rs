@@ -165,9 +165,8 @@ async fn converse(
             tokio::select! {
                 biased;
                 changed = subscription.changed() => {
-                    changed.map_err(|_| shutting_down())?;
-                    caller.keep_up(&mut subscription);
-                    view = subscription.current();
+                    let changed = changed.map_err(|_| shutting_down())?;
+                    view = caller.keep_up(&mut subscription, changed);
                     break;
                 }
                 now = machine.next_request(), if said != Said::Farewell => {

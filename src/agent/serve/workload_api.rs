@@ -93,9 +93,8 @@ impl<M: Message + PartialEq + Clone> Call<M> {
                     return Ok(answer);
                 }
             }
-            self.subscription.changed().await.map_err(|_| shutting_down())?;
-            self.caller.keep_up(&mut self.subscription);
-            view = self.subscription.current();
+            let changed = self.subscription.changed().await.map_err(|_| shutting_down())?;
+            view = self.caller.keep_up(&mut self.subscription, changed);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A rotation from end to end: the agent makes a key and a CSR, the server checks and signs, the agent
-//! checks again and pushes to two streams. Beside the cryptography and the writes alone: all five
-//! operations on P-256 that the path has, and the four without the agent's check.
+//! checks again and pushes to two streams. Beside the cryptography and the writes alone: the
+//! four operations on P-256 that give a certificate, and all five that the path has.
 
 use super::{micros, number};
 use crate::{
@@ -28,7 +28,7 @@ const STREAMS: usize = 2;
 /// Due after 45 to 55 % of it: so often that every SVID is renewed twice while this measures.
 const TTL_SECS: i32 = 20;
 const WINDOW: Duration = Duration::from_secs(20);
-/// SPECIFICATION: ≤ 2 × (raw key generation + CSR + verify + sign + verify + two socket writes).
+/// SPECIFICATION: ≤ 2 × (raw key generation + CSR + verify + sign + two socket writes).
 const BOUND: f64 = 2.0;
 
 pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
@@ -48,7 +48,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
     let what = format!("{IDENTITIES} identities, agent + server CPU per SVID");
     Ok(vec![
         Row::new("rotation", what, scheduled.total(), "µs")
-            .limit(micros(crypto.issue + crypto.check + writes))
+            .limit(micros(crypto.issue + writes))
             .bound(Bound::TimesLimit(BOUND))
             .detail("agent_µs", scheduled.agent)
             .detail("server_µs", scheduled.server)
@@ -56,11 +56,11 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
             .detail("repeated_pushes", repeated),
         Row::new(
             "rotation",
-            "the same, its check by the agent not in the limit",
+            "the same, beside a limit with the agent's check in it",
             scheduled.total(),
             "µs",
         )
-        .limit(micros(crypto.issue + writes)),
+        .limit(micros(crypto.issue + crypto.check + writes)),
         Row::new("rotation", "all at once, their entries changed: SVIDs", at_once.rate, "/s")
             .detail("agent_µs", at_once.agent)
             .detail("server_µs", at_once.server),

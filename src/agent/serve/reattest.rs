@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 
 /// The callers that are connected.
 #[derive(Default)]
@@ -25,6 +28,8 @@ struct Connected {
 /// Whoever cannot be told in this time stays who he was: a container that is not listed for a moment, a
 /// kubelet that restarts.
 const WITHIN: Duration = Duration::from_secs(12);
+/// A hundredth of a second's work, and enough to share one question.
+const AT_ONCE: usize = 64;
 /// Below this many it is not worth looking who has gone.
 const FEW: usize = 64;
 
@@ -52,28 +57,36 @@ impl Callers {
                 () = shutdown.requested() => return,
                 () = sleep(every) => {}
             }
-            let callers = self.all();
-            let attested = callers.iter().map(|caller| async move {
-                match timeout(WITHIN, caller.attest_again()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(
-                        pid = caller.pid(),
-                        error = &error as &dyn std::error::Error,
-                        "the caller was not attested anew and stays what it was"
-                    ),
-                    Err(_) => tracing::debug!(
-                        pid = caller.pid(),
-                        secs = WITHIN.as_secs(),
-                        "the caller was not attested anew in time and stays what it was"
-                    ),
-                }
-            });
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                _ = future::join_all(attested) => {}
+                () = attest_all(self.all()) => {}
             }
         }
+    }
+}
+
+async fn attest_all(callers: Vec<Arc<Caller>>) {
+    for portion in callers.chunks(AT_ONCE) {
+        future::join_all(portion.iter().map(|caller| attest(caller))).await;
+        // What is read of a process is read at once: streams have their turn in between.
+        yield_now().await;
+    }
+}
+
+async fn attest(caller: &Caller) {
+    match timeout(WITHIN, caller.attest_again()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(
+            pid = caller.pid(),
+            error = &error as &dyn std::error::Error,
+            "the caller was not attested anew and stays what it was"
+        ),
+        Err(_) => tracing::debug!(
+            pid = caller.pid(),
+            secs = WITHIN.as_secs(),
+            "the caller was not attested anew in time and stays what it was"
+        ),
     }
 }
 

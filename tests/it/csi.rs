@@ -4,6 +4,6 @@
 mod bad_input;
 mod health;
 mod mounts;
-mod node;
+pub(crate) mod node;
 mod process;
 mod registration;

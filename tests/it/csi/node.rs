@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Runs `work` on a thread with a mount namespace of its own, in which everything it starts lives too:
 /// what is mounted there is gone with it, and never seen outside.
-pub(super) fn in_own_mounts<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
+pub(crate) fn in_own_mounts<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     assert!(rustix::process::geteuid().is_root(), "mounts are needed: run as root");
     let alone = || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();

@@ -1,6 +1,6 @@
 //! Istio's quick start for SPIRE (`samples/security/spire`), with image names replaced and nothing else.
 
-use crate::cluster::{self, Cluster, tell, within};
+use crate::cluster::{self, Cluster, Failed, tell, within};
 use std::time::{Duration, Instant};
 
 /// What the quick start calls its images, and what they are called here.
@@ -138,6 +138,7 @@ fn istios_quick_start_runs_with_only_its_image_names_replaced() {
 
     register(&cluster);
     a_pod_has_its_identity(&cluster);
+    a_pod_outlives_the_agents_empty_dir(&cluster);
 }
 
 /// The entries of the guide's manual registration, by its commands.

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod health;
+mod lasting;
 mod mounts;
 pub(crate) mod node;
 mod process;

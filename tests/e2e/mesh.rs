@@ -1,7 +1,7 @@
 //! An unmodified Istio on finial's identities: its own istiod, pilot-agent and charts, and real Envoys.
 
 use crate::{
-    cluster::{Cluster, tell},
+    cluster::{self, Cluster, tell},
     quick_start,
 };
 use serde_json::Value;
@@ -174,27 +174,10 @@ fn install_on(cluster: &Cluster, manifest: &str) {
     tell("two deployments with sidecars are ready", started);
 }
 
-/// An entry for each workload, by namespace and service account.
+/// The guide's ClusterSPIFFEID, with SVIDs that are renewed while a test looks on.
 fn register(cluster: &Cluster) {
-    quick_start::server(
-        cluster,
-        "entry create -node -spiffeID spiffe://example.org/ns/spire/sa/spire-agent \
-            -selector k8s_psat:cluster:demo-cluster",
-    );
-    for (namespace, account) in [
-        ("istio-system", "istio-ingressgateway-service-account"),
-        ("mesh", "server"),
-        ("mesh", "client"),
-    ] {
-        quick_start::server(
-            cluster,
-            &format!(
-                "entry create -spiffeID spiffe://example.org/ns/{namespace}/sa/{account} \
-                    -parentID spiffe://example.org/ns/spire/sa/spire-agent \
-                    -selector k8s:ns:{namespace} -selector k8s:sa:{account} -x509SVIDTTL {SVID_SECS}"
-            ),
-        );
-    }
+    let example = cluster::istio("spire/clusterspiffeid.yaml");
+    cluster.apply(&format!("{}\n  ttl: {SVID_SECS}s\n", example.trim_end()));
 }
 
 /// The secrets that a proxy holds, as `istioctl proxy-config secret` shows them.

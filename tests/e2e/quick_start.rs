@@ -27,7 +27,9 @@ const IMAGES: [(&str, &str); 5] = [
     ),
 ];
 
-/// A workload that fetches its identity as SPIRE's guide does.
+const CLIENT_ID: &str = "spiffe://example.org/ns/default/sa/client";
+
+/// A workload that is told its identity as it changes.
 const CLIENT: &str = concat!(
     r#"
 apiVersion: v1
@@ -136,13 +138,14 @@ fn istios_quick_start_runs_with_only_its_image_names_replaced() {
     ]);
     assert_eq!(published.trim(), bundle.replace('\r', "").trim());
 
-    register(&cluster);
-    a_pod_has_its_identity(&cluster);
+    an_entry_by_hand_is_created_shown_and_deleted(&cluster);
+    a_labelled_pod_has_its_identity(&cluster);
     a_pod_outlives_the_agents_empty_dir(&cluster);
+    the_guides_cleanup_leaves_nothing(&cluster);
 }
 
-/// The entries of the guide's manual registration, by its commands.
-fn register(cluster: &Cluster) {
+/// The guide's manual registration, by its commands.
+fn an_entry_by_hand_is_created_shown_and_deleted(cluster: &Cluster) {
     let pod = cluster.pod("spire", "app=spire-server");
     let created = cluster.shell(&format!(
         "kubectl exec -n spire \"{pod}\" -- \
@@ -157,33 +160,83 @@ fn register(cluster: &Cluster) {
     let created = cluster.shell(&format!(
         "kubectl exec -n spire \"{pod}\" -- \
         /opt/spire/bin/spire-server entry create \
-            -spiffeID spiffe://example.org/ns/default/sa/client \
+            -spiffeID spiffe://example.org/ns/default/sa/sleep \
             -parentID spiffe://example.org/ns/spire/sa/spire-agent \
             -selector k8s:ns:default \
-            -selector k8s:sa:client"
+            -selector k8s:pod-uid:63c2bbf5-a8b1-4b1f-ad64-f62ad2a69807 \
+            -dns sleep-5f4d47c948-njvpk"
     ));
-    assert_eq!(line(&created, "SPIFFE ID"), "spiffe://example.org/ns/default/sa/client");
+    assert_eq!(line(&created, "DNS name"), "sleep-5f4d47c948-njvpk");
 }
 
-fn a_pod_has_its_identity(cluster: &Cluster) {
+/// The guide's automatic registration: a ClusterSPIFFEID, and a pod that has its label.
+fn a_labelled_pod_has_its_identity(cluster: &Cluster) {
+    cluster.apply(&cluster::istio("spire/clusterspiffeid.yaml"));
     let started = Instant::now();
     cluster.apply(CLIENT);
+    within(Duration::from_secs(60), "the pod's entry", || {
+        let shown = server(cluster, &format!("entry show -spiffeID {CLIENT_ID}"));
+        shown.starts_with("Found 1 entry").then_some(())
+    });
+    tell("a pod is registered", started);
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
-    tell("a pod with the volume is ready", started);
+    tell("it is ready", started);
     within(Duration::from_secs(10), "the pod's identity", || {
-        let log = cluster.kubectl(&["logs", "client"]);
-        log.contains("spiffe://example.org/ns/default/sa/client").then_some(())
+        cluster.kubectl(&["logs", "client"]).contains(CLIENT_ID).then_some(())
     });
     tell("it has its identity", started);
-    let fetched = cluster.shell(
-        "kubectl exec client -- /opt/spire/bin/spire-agent api fetch x509 \
-            -socketPath /run/secrets/workload-spiffe-uds/socket",
-    );
-    assert_eq!(
-        line(&fetched, "SPIFFE ID"),
-        "spiffe://example.org/ns/default/sa/client",
-        "{fetched}"
-    );
+    assert_eq!(fetch(cluster).unwrap(), CLIENT_ID);
+    let status = cluster.object(&["clusterspiffeid", "example"]);
+    assert_eq!(status["status"]["stats"]["podsSelected"], 1, "{status}");
+}
+
+/// The quick start's agent has its sockets in a volume that goes with its pod.
+fn a_pod_outlives_the_agents_empty_dir(cluster: &Cluster) {
+    let started = Instant::now();
+    cluster.kubectl(&["delete", "pod", "-n", "spire", "-l", "app=spire-agent"]);
+    cluster.rolled_out("spire", "daemonset/spire-agent");
+    within(Duration::from_secs(30), "the new agent, for a pod that was there before", || {
+        fetch(cluster).ok().filter(|id| id == CLIENT_ID)
+    });
+    tell("a pod has another agent", started);
+}
+
+/// Every command of the guide's last chapter succeeds, and the namespace goes: no pod hangs.
+fn the_guides_cleanup_leaves_nothing(cluster: &Cluster) {
+    cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
+    for command in [
+        "CustomResourceDefinition clusterspiffeids.spire.spiffe.io",
+        "CustomResourceDefinition clusterfederatedtrustdomains.spire.spiffe.io",
+        "-n spire configmap spire-bundle",
+        "-n spire serviceaccount spire-agent",
+        "-n spire configmap spire-agent",
+        "-n spire daemonset spire-agent",
+        "csidriver csi.spiffe.io",
+        "ValidatingWebhookConfiguration spire-controller-manager-webhook",
+        "-n spire configmap spire-controller-manager-config",
+        "-n spire configmap spire-server",
+        "-n spire service spire-controller-manager-webhook-service",
+        "-n spire service spire-server-bundle-endpoint",
+        "-n spire service spire-server",
+        "-n spire serviceaccount spire-server",
+        "-n spire deployment spire-server",
+        "clusterrole spire-server-cluster-role spire-agent-cluster-role manager-role",
+        "clusterrolebinding spire-server-cluster-role-binding spire-agent-cluster-role-binding \
+            manager-role-binding",
+        "-n spire role spire-server-role leader-election-role",
+        "-n spire rolebinding spire-server-role-binding leader-election-role-binding",
+        "namespace spire --timeout=60s",
+    ] {
+        cluster.shell(&format!("kubectl delete {command}"));
+    }
+}
+
+/// The identity that the client's pod is given, by the command of SPIRE's guide.
+fn fetch(cluster: &Cluster) -> Result<String, Failed> {
+    let command = "kubectl exec client -- /opt/spire/bin/spire-agent api fetch x509 \
+        -socketPath /run/secrets/workload-spiffe-uds/socket";
+    let words: Vec<&str> = command.split_whitespace().collect();
+    cluster.run(&words).map(|fetched| line(&fetched, "SPIFFE ID").to_owned())
 }
 
 /// What a line of SPIRE's output says of `key`.

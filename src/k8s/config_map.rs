@@ -1,6 +1,10 @@
 //! ConfigMaps: what one holds, and having some of its keys hold something else.
 
-use super::{client::KubeClient, error::KubeError, lookup::check_name};
+use super::{
+    client::KubeClient,
+    error::{Fault, KubeError},
+    lookup::check_name,
+};
 use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api,
@@ -20,10 +24,13 @@ impl KubeClient {
     ) -> Result<Option<BTreeMap<String, String>>, KubeError> {
         check_name(namespace)?;
         check_name(name)?;
-        let ask = async |client| {
-            Api::<v1::ConfigMap>::namespaced(client, namespace).get_opt(name).await
-        };
-        Ok(self.call(ask).await?.map(|map| map.data.unwrap_or_default()))
+        let ask =
+            async |client| Api::<v1::ConfigMap>::namespaced(client, namespace).get(name).await;
+        match self.call(ask).await {
+            Ok(map) => Ok(Some(map.data.unwrap_or_default())),
+            Err(error) if error.fault() == Fault::Missing => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Has the keys of `data` hold its texts, whoever wrote them before (server-side apply, forced). Other

@@ -15,8 +15,7 @@
   "ratelimit" (dict "attestation" $server.rateLimit.attestation "signing" $server.rateLimit.signing)
 -}}
 {{- with $server.agentTTL }}{{- $_ := set $block "agent_ttl" . }}{{- end }}
-{{- $subject := include "spire.server.subject" . | fromJson }}
-{{- if $subject }}{{- $_ := set $block "ca_subject" $subject }}{{- end }}
+{{- $_ := set $block "ca_subject" (include "spire.server.subject" . | fromJson) }}
 {{- if $server.federation.enabled }}
   {{- $endpoint := $server.federation.bundleEndpoint }}
   {{- $_ := set $block "federation" (dict "bundle_endpoint" (dict
@@ -43,6 +42,7 @@
 {{- with $all.country | default $own.country }}{{- $_ := set $subject "country" (list .) }}{{- end }}
 {{- with $all.organization | default $own.organization }}{{- $_ := set $subject "organization" (list .) }}{{- end }}
 {{- with $all.commonName | default $own.commonName }}{{- $_ := set $subject "common_name" . }}{{- end }}
+{{- if not $subject }}{{- $_ := set $subject "organization" (list (include "spire.trustDomain.server" .)) }}{{- end }}
 {{- $subject | toJson -}}
 {{- end -}}
 

@@ -4,6 +4,9 @@ each other or the cluster. All are told at once.
 */}}
 {{- define "spire.check" -}}
 {{- $problems := dict "list" list -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) -}}
+{{- include "spire.problem" (list $problems (printf "release name %q cannot begin the name of a Service: use lower-case letters, digits and dashes, a letter first" .Release.Name)) -}}
+{{- end -}}
 {{- include "spire.check.refused" (list . $problems) -}}
 {{- include "spire.check.strict" (list . $problems) -}}
 {{- include "spire.check.server" (list . $problems) -}}

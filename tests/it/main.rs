@@ -11,6 +11,7 @@ mod agent;
 mod architecture;
 mod bench_rows;
 mod ca;
+mod charts;
 mod cli;
 mod conformance;
 mod csi;

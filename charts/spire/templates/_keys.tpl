@@ -7,14 +7,23 @@ chart reads: a key below one of them is the user's own.
 {{- $known := dict -}}
 {{- range .Files.Lines "files/keys.txt" -}}{{- $_ := set $known . true -}}{{- end -}}
 {{- $reasons := .Files.Get "files/without-effect.yaml" | fromYamlArray -}}
+{{- $refusals := .Files.Get "files/refused.yaml" | fromYamlArray -}}
 {{- $found := dict "list" list -}}
 {{- range $key, $value := .Values -}}
 {{- include "spire.unknown" (list $key $value $known $found) -}}
 {{- end -}}
-{{- range $path := $found.list -}}
+{{- range $found.list -}}
+{{- $path := .path -}}
 {{- $because := "no such key; is it spelled right?" -}}
+{{- $asks := true -}}
 {{- range reverse $reasons -}}{{- if hasPrefix .path $path -}}{{- $because = .because -}}{{- end -}}{{- end -}}
-{{- printf "  %s: %s\n" $path $because -}}
+{{- if ne $because "no such key; is it spelled right?" -}}{{- $asks = ne (toString .value) "false" -}}{{- end -}}
+{{- range $refusals -}}
+{{- /* What is refused is off, or nothing would be rendered: then the rest of its block asks for nothing. */ -}}
+{{- $block := .path | trimSuffix ".enabled" | replace "." "\\." | replace "*" "[^.]+" -}}
+{{- if regexMatch (printf "^%s(\\.|$)" $block) $path -}}{{- $asks = false -}}{{- end -}}
+{{- end -}}
+{{- if $asks -}}{{- printf "  %s: %s\n" $path $because -}}{{- end -}}
 {{- end -}}
 {{- if (index .Values "spiffe-oidc-discovery-provider").enabled -}}
 {{- printf "  spiffe-oidc-discovery-provider.enabled: the OIDC discovery provider is not part of finial yet\n" -}}
@@ -34,6 +43,6 @@ nothing. */}}
 {{- include "spire.unknown" (list (printf "%s.%s" $path $key) $inner $known $found) -}}
 {{- end -}}
 {{- else if not (kindIs "invalid" $value) -}}
-{{- $_ := set $found "list" (append $found.list $path) -}}
+{{- $_ := set $found "list" (append $found.list (dict "path" $path "value" $value)) -}}
 {{- end -}}
 {{- end -}}

@@ -18,7 +18,18 @@
   "logEncoding" $controller.logEncoding
   "health" (dict "healthProbeBindAddress" "0.0.0.0:8083")
 -}}
-{{- if ne ($controller.gcInterval | toString) "" }}{{- $_ := set $file "gcInterval" $controller.gcInterval }}{{- end }}
+{{- if kindIs "string" $controller.gcInterval }}
+  {{- with $controller.gcInterval }}{{- $_ := set $file "gcInterval" . }}{{- end }}
+{{- else }}
+  {{- /* Helm reads every number as a float, and would write nanoseconds as 1e+10. */}}
+  {{- $_ := set $file "gcInterval" (int64 $controller.gcInterval) }}
+{{- end }}
+{{- with .Values.global.k8s.clusterDomain }}{{- $_ := set $file "clusterDomain" . }}{{- end }}
+{{- if $controller.allowMassDeletes }}{{- $_ := set $file "allowMassDeletes" true }}{{- end }}
+{{- if $controller.podAnnotations.enabled }}
+  {{- $_ := set $file "podAnnotations" true }}
+  {{- $_ := set $file "podAnnotationTrustDomains" $controller.podAnnotations.trustDomains }}
+{{- end }}
 {{- if $controller.addEntryIDPrefix }}{{- $_ := set $file "entryIDPrefix" (include "spire.clusterName.server" .) }}{{- end }}
 {{- if kindIs "string" $controller.entryIDPrefixCleanup }}
   {{- $_ := set $file "entryIDPrefixCleanup" $controller.entryIDPrefixCleanup }}

@@ -50,7 +50,7 @@
 {{- define "spire.server.plugins" -}}
 {{- $server := index .Values "spire-server" -}}
 {{- $plugins := dict
-  "DataStore" (dict "sql" (dict "plugin_data" (dict "database_type" "sqlite3" "connection_string" $server.dataStore.sql.file)))
+  "DataStore" (dict "sql" (dict "plugin_data" (dict "database_type" $server.dataStore.sql.databaseType "connection_string" $server.dataStore.sql.file)))
 }}
 {{- if $server.keyManager.kubernetesSecret.enabled }}
   {{- $_ := set $plugins "KeyManager" (dict "k8s_secret" (dict "plugin_data" (dict

@@ -191,6 +191,8 @@ fn server(directory: &Directory, trust_domain: &TrustDomain, options: &Options) 
         },
         key_manager: server_config::KeyManager::Disk { keys_path: data_dir.join("keys.json") },
         node_attestors: vec![server_config::NodeAttestor::JoinToken],
+        bundle_endpoint: None,
+        bundle_maps: Vec::new(),
         data_dir,
     }
 }

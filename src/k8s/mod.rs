@@ -2,6 +2,7 @@
 //! Kubernetes are named here only.
 
 pub mod client;
+pub mod config_map;
 pub mod error;
 pub mod kubelet;
 pub mod lookup;

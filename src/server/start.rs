@@ -7,6 +7,7 @@
 use super::{
     ca::{self, Ca, CaError, CaState, KeyStore, keystore::KeyStoreError},
     config::{DataStore, KeyManager, ServerConfig},
+    federation::{Endpoint, EndpointError},
     identity::{Identity, IdentityError},
     listen::{AgentListener, ListenError, PrivateListener, make_dir},
     pages::{CaReadiness, HttpListeners},
@@ -41,6 +42,8 @@ pub struct RunningServer {
     pub health_addr: Option<SocketAddr>,
     /// Where metrics are, if they are configured.
     pub metrics_addr: Option<SocketAddr>,
+    /// Where the trust bundle is served, if that is configured.
+    pub bundle_addr: Option<SocketAddr>,
     readiness: Readiness,
     shutdown: Shutdown,
     tasks: TaskSet,
@@ -53,6 +56,7 @@ struct Listeners {
     agents: AgentListener,
     private: PrivateListener,
     http: HttpListeners,
+    bundle: Option<Endpoint>,
 }
 
 /// Why the server does not start.
@@ -87,6 +91,9 @@ pub enum StartError {
     /// A listener for HTTP pages is not to be had.
     #[error(transparent)]
     Pages(#[from] http::ListenError),
+    /// The bundle endpoint is not to be had.
+    #[error(transparent)]
+    Bundle(#[from] EndpointError),
     /// Opening files was cut short.
     #[error(transparent)]
     Blocking(#[from] BlockingError),
@@ -118,14 +125,17 @@ impl Server {
         let identity = Identity::new(config.trust_domain.clone(), ca.clone(), clock.clone())?;
         let parts = Parts::new(config, clock, store, ca, watchers);
         let ca_readiness = CaReadiness::new(&parts.readiness, parts.ca.state());
-        let Listeners { agents, private, http } = Listeners::bind(config, &parts).await?;
+        let Listeners { agents, private, http, bundle } =
+            Listeners::bind(config, &parts, &identity).await?;
         let tls = parts.tls(identity.svid())?;
         let (for_agents, for_local) = parts.gatehouses();
+        let keepers = parts.keepers();
         let running = RunningServer {
             local_addr: agents.local_addr,
             socket_path: config.socket_path.clone(),
             health_addr: http.addresses.0,
             metrics_addr: http.addresses.1,
+            bundle_addr: bundle.as_ref().map(|endpoint| endpoint.local_addr),
             readiness: parts.readiness,
             shutdown: parts.shutdown,
             tasks: TaskSet::new(),
@@ -137,9 +147,15 @@ impl Server {
         // From here on nothing fails: a task that runs has a server that ends it.
         agents.serve(for_agents, tls, tasks, shutdown);
         http.serve(tasks, shutdown);
+        if let Some(endpoint) = bundle {
+            tasks.spawn("bundle endpoint", endpoint.run(tasks.clone(), shutdown.clone()));
+        }
         tasks.spawn("authority rotation", rotation.run(shutdown.clone()));
         tasks.spawn("server identity", identity.run(shutdown.clone()));
         tasks.spawn("readiness", ca_readiness.run(shutdown.clone()));
+        for keeper in keepers {
+            tasks.spawn("trust bundle publication", keeper.run(shutdown.clone()));
+        }
         let (store, end) = (running.store.clone(), shutdown.clone());
         tasks.spawn("store pruning", async move { store.run(end).await });
         tracing::info!(
@@ -153,11 +169,22 @@ impl Server {
 }
 
 impl Listeners {
-    async fn bind(config: &ServerConfig, parts: &Parts) -> Result<Self, StartError> {
+    async fn bind(
+        config: &ServerConfig,
+        parts: &Parts,
+        identity: &Identity,
+    ) -> Result<Self, StartError> {
         let agents = AgentListener::bind(config.bind)?;
         let private = PrivateListener::bind(&config.socket_path).await?;
         let http = HttpListeners::bind(config, &parts.readiness, parts.metrics()).await?;
-        Ok(Self { agents, private, http })
+        let bundle = match &config.bundle_endpoint {
+            Some(endpoint) => {
+                let (store, trust_domain) = (parts.store.clone(), config.trust_domain.clone());
+                Some(Endpoint::bind(endpoint, identity.svid(), store, trust_domain).await?)
+            }
+            None => None,
+        };
+        Ok(Self { agents, private, http, bundle })
     }
 }
 

@@ -10,6 +10,7 @@
 mod agent;
 mod architecture;
 mod bench_rows;
+mod bundle_maps;
 mod ca;
 mod charts;
 mod cli;

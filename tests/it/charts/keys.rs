@@ -75,8 +75,12 @@ fn every_listed_key_is_read_by_a_template() {
     }
     for path in listed() {
         let key = path.rsplit('.').next().unwrap();
-        let is_read =
-            templates.contains(&format!(".{key}")) || templates.contains(&format!("\"{key}\""));
+        let is_whole = |start: usize| {
+            let (before, from) = templates.split_at(start);
+            before.ends_with(['.', '"'])
+                && !from[key.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        };
+        let is_read = templates.match_indices(key).any(|(start, _)| is_whole(start));
         assert!(is_read, "no template reads {path}");
     }
 }

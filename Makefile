@@ -4,6 +4,7 @@
 export FINIAL_ENVOY     ?= $(CURDIR)/target/peers/envoy-1.40/envoy/_bin/envoy
 export FINIAL_ENVOY_136 ?= $(CURDIR)/target/peers/envoy-1.36/envoy/_bin/envoy
 export FINIAL_PYTHON    ?= $(CURDIR)/target/venv/bin/python
+export FINIAL_HELM      ?= $(CURDIR)/target/peers/helm/helm
 
 # How long `make demo` runs, and how often each certificate is renewed meanwhile.
 FOR          ?= 30s

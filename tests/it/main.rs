@@ -12,6 +12,7 @@ mod architecture;
 mod bench_rows;
 mod bundle_maps;
 mod ca;
+mod charts;
 mod cli;
 mod conformance;
 mod csi;

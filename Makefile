@@ -6,6 +6,7 @@ export FINIAL_ENVOY_136 ?= $(CURDIR)/target/peers/envoy-1.36/envoy/_bin/envoy
 export FINIAL_PYTHON    ?= $(CURDIR)/target/venv/bin/python
 export FINIAL_CLUSTER   ?= $(CURDIR)/target/peers/cluster
 export FINIAL_IMAGE     ?= $(CURDIR)/target/image/finial.tar
+export FINIAL_HELM      ?= $(CURDIR)/target/peers/helm/helm
 
 # How long `make demo` runs, and how often each certificate is renewed meanwhile.
 FOR          ?= 30s

@@ -4,8 +4,8 @@
 # only when a command is missing. Everything is stamped: the second run does nothing.
 #
 #   scripts/setup.sh demo    what `make demo` needs: one Envoy
-#   scripts/setup.sh test    what `make test` needs: two Envoys and grpcio; tests/cluster/build.sh brings
-#                            what the test cluster is made of
+#   scripts/setup.sh test    what `make test` needs: two Envoys, grpcio, and helm with Kubernetes' schemas;
+#                            tests/cluster/build.sh brings what the test cluster is made of
 set -eu
 
 # The newest Envoy, and the oldest whose secret discovery finial promises to serve.
@@ -13,6 +13,13 @@ ENVOY_NEWEST=1.40.0
 ENVOY_OLDEST=1.36.4
 # gRPC C-core: the client that sends a percent-encoded socket path as :authority.
 GRPCIO="grpcio==1.85.1 typing-extensions==4.16.0"
+# Renders the charts. KUBERNETES is the version that it takes for a cluster's when it is not told one: a
+# build by `go install` leaves it at 1.20.
+HELM=v3.22.0
+KUBERNETES=37
+# The schemas of Kubernetes 1.25 to 1.37, and who reads them.
+SCHEMAS="kubernetes-validate==1.37.0 attrs==26.1.0 importlib-resources==7.1.0 jsonschema==4.26.0
+    jsonschema-specifications==2025.9.1 packaging==26.3 pyyaml==6.0.3 referencing==0.37.0 rpds-py==2026.9.1"
 
 cd "$(dirname "$0")/.."
 venv=target/venv
@@ -86,6 +93,24 @@ grpcio() {
     "$venv/bin/python" -c 'import grpc'
 }
 
+helm() {
+    say "building helm $HELM"
+    command -v go >/dev/null || die "go is missing: install it from https://go.dev/dl, or golang-go"
+    flags=
+    for package in chartutil lint/rules; do
+        flags="$flags -X helm.sh/helm/v3/pkg/$package.k8sVersionMajor=1"
+        flags="$flags -X helm.sh/helm/v3/pkg/$package.k8sVersionMinor=$KUBERNETES"
+    done
+    CGO_ENABLED=0 GOBIN=$PWD/$peers/helm go install -ldflags "$flags" "helm.sh/helm/v3/cmd/helm@$HELM"
+}
+
+kubernetes_schemas() {
+    say "installing the schemas of Kubernetes"
+    # Unquoted: one word per requirement.
+    pip install --no-deps --only-binary=:all: $SCHEMAS
+    "$venv/bin/python" -c 'import kubernetes_validate'
+}
+
 command -v cargo >/dev/null || die "cargo is missing: install Rust from https://rustup.rs"
 purpose=${1:-}
 case "$purpose" in
@@ -102,4 +127,6 @@ stamped "envoy-$ENVOY_NEWEST" envoy envoy-1.40 "$ENVOY_NEWEST"
 if [ "$purpose" = test ]; then
     stamped "envoy-$ENVOY_OLDEST" envoy envoy-1.36 "$ENVOY_OLDEST"
     stamped "grpcio-$python-$(echo "$GRPCIO" | tr -c 'a-z0-9.\n' '-')" grpcio
+    stamped "kubernetes-schemas-$python-$(echo "$SCHEMAS" | cksum | cut -d ' ' -f 1)" kubernetes_schemas
+    stamped "helm-$HELM-$KUBERNETES" helm
 fi

@@ -1,7 +1,6 @@
 //! The node agent: attests its callers and streams them their identities.
 
 pub mod cache;
-pub mod complaint;
 pub mod config;
 pub mod identity;
 pub mod metrics;

@@ -5,7 +5,6 @@
 
 use crate::{
     agent::{
-        complaint::{Complaint, Noted},
         config::AgentConfig,
         metrics::{
             ServeMetrics, UpkeepMetrics,
@@ -13,7 +12,11 @@ use crate::{
         },
         upkeep::Insight,
     },
-    runtime::{Backoff, Clock, Shutdown, TaskSet, ready::Readiness},
+    runtime::{
+        Backoff, Clock, Shutdown, TaskSet,
+        complaint::{Complaint, Noted},
+        ready::Readiness,
+    },
     telemetry::{
         Metrics,
         http::{self, Pages},

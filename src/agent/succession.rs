@@ -4,11 +4,13 @@
 use crate::{
     agent::{
         cache::{Cache, EntryWriter, Signed, SvidWriter, Update, UpdateKind},
-        complaint::{Complaint, Noted},
         identity::Standing,
         storage::{Handover, handover::Inheritance},
     },
-    runtime::{Clock, Reader, Shutdown, TaskSet},
+    runtime::{
+        Clock, Reader, Shutdown, TaskSet,
+        complaint::{Complaint, Noted},
+    },
     spiffe::SpiffeId,
 };
 use std::{sync::Arc, time::Duration};

@@ -152,6 +152,12 @@ pub enum Cause {
         /// Its length.
         length: usize,
     },
+    /// A further name for a socket that is no name in its directory.
+    #[error("{name:?} is no name of a file; the names stand for the socket in its own directory")]
+    NotAFileName {
+        /// The name as written.
+        name: String,
+    },
     /// The admin socket where workloads could reach it; the text is SPIRE's.
     #[error(
         "admin socket cannot be in the same directory or a subdirectory as that containing the Workload API socket"
@@ -170,6 +176,28 @@ pub enum Cause {
         name: String,
         /// What is wrong with it.
         error: id::Error,
+    },
+    /// A bundle endpoint that is told to prove who it is, and not how; the text is SPIRE's.
+    #[error("exactly one bundle endpoint profile is expected")]
+    NoEndpointProfile,
+    /// A bundle's cluster that lacks something; the text is SPIRE's.
+    #[error("missing {what} in cluster {cluster:?}")]
+    MissingInCluster {
+        /// What it lacks.
+        what: &'static str,
+        /// The cluster.
+        cluster: String,
+    },
+    /// A cluster beside the own one that nothing leads to; the text is SPIRE's.
+    #[error("cluster configuration is missing kube_config_file_path")]
+    ClusterWithoutKubeconfig,
+    /// One key of a ConfigMap that is told to hold the bundle in two ways.
+    #[error("key {key:?} of ConfigMap {map} cannot hold the bundle in two forms; use two keys")]
+    BundleInTwoForms {
+        /// The ConfigMap.
+        map: String,
+        /// The key.
+        key: String,
     },
     /// `-expandEnv` met a variable that does not exist.
     #[error("environment variable {name:?} is not defined; write $$ for a dollar sign")]
@@ -191,6 +219,9 @@ impl Cause {
                 | Self::Exclusive { .. }
                 | Self::AdminSocketExposed
                 | Self::NoServiceAccount { .. }
+                | Self::NoEndpointProfile
+                | Self::MissingInCluster { .. }
+                | Self::ClusterWithoutKubeconfig
                 | Self::Value { error: value::Error::TrustDomain(_), .. }
         )
     }

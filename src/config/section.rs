@@ -60,6 +60,12 @@ impl<'t, 'p> Section<'t, 'p> {
         self.problems
     }
 
+    /// Whether there is such a key, of whatever value. It does not become known by that.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key.eq_ignore_ascii_case(key))
+    }
+
     /// A text, as `read` understands it. An empty text is not set, as in SPIRE.
     pub fn text<T>(
         &mut self,
@@ -157,6 +163,29 @@ impl<'t, 'p> Section<'t, 'p> {
                 Name { text: &first.key, at: first.at, again: pieces.get(1).map(|piece| piece.at) };
             let (_, entries) = self.content(&first.key, &pieces);
             self.inner(&first.key, entries).read(|section| read(name, section));
+        }
+    }
+
+    /// Every block of a list of blocks, each by itself and with its place; a block without a list around it is
+    /// a list of one.
+    pub fn sections(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(Position, &mut Section<'t, '_>),
+    ) {
+        self.known.push(key);
+        let pieces = self.take(|entry| entry.key.eq_ignore_ascii_case(key));
+        for node in pieces.into_iter().flat_map(|piece| unwrapped(&piece.value)) {
+            match &node.value {
+                Value::Object(inner) => {
+                    let block = self.inner(key, inner.iter().collect());
+                    block.read(|block| read(node.at, block));
+                }
+                Value::Null => {}
+                other => {
+                    self.wrong_type::<()>(key, node, "a list of blocks", other);
+                }
+            }
         }
     }
 

@@ -53,6 +53,35 @@ pub enum Warning {
     /// `k8s_psat` without a cluster.
     #[error("No clusters configured, PSAT attestation is effectively disabled")]
     NoClusters,
+    /// `k8s_configmap` without a cluster.
+    #[error("No clusters configured, bundle will not be published")]
+    BundleNotPublished,
+    /// Settings of JWT-SVIDs, which finial does not issue yet.
+    #[error(
+        "{} without effect: finial issues no JWT-SVIDs yet and answers a request for one with Unimplemented; set \
+         disable_jwt_svids if none are wanted", settings.join(", ")
+    )]
+    NoJwtSvids {
+        /// The settings.
+        settings: Vec<&'static str>,
+    },
+    /// A bundle endpoint without profile.
+    #[error(
+        "Bundle endpoint is configured but has no profile set, using https_spiffe as default; please configure a \
+         profile explicitly. This will be fatal in a future release."
+    )]
+    NoEndpointProfile,
+    /// Readers of the bundle shall look again after a day or more.
+    #[error(
+        "Bundle endpoint refresh hint set to a high value. To cover the case of unscheduled trust bundle updates, \
+         it's recommended to have a smaller value, e.g. 5m"
+    )]
+    LongRefreshHint,
+    /// Readers of the bundle shall look again in less than a minute.
+    #[error(
+        "Bundle endpoint refresh hint set too low. SPIRE will not refresh more often than 1 minute"
+    )]
+    ShortRefreshHint,
     /// The server is trusted at first sight.
     #[error("insecure_bootstrap is set: the agent trusts whatever server answers first")]
     InsecureBootstrap,

@@ -191,6 +191,8 @@ fn server(directory: &Directory, trust_domain: &TrustDomain, options: &Options) 
         },
         key_manager: server_config::KeyManager::Disk { keys_path: data_dir.join("keys.json") },
         node_attestors: vec![server_config::NodeAttestor::JoinToken],
+        bundle_endpoint: None,
+        bundle_maps: Vec::new(),
         data_dir,
     }
 }
@@ -210,6 +212,7 @@ fn agent(
         server: ServerAddress { host: server.ip().to_string(), port: server.port() },
         bootstrap: Bootstrap::Bundle { path: directory.bundle(), format: BundleFormat::Pem },
         socket_path: directory.agent_socket(),
+        alternate_names: Vec::new(),
         takeover: Takeover::Refuse,
         admin_socket_path: None,
         node_attestor: config::NodeAttestor::JoinToken(Some(token)),

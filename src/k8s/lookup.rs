@@ -68,7 +68,7 @@ impl KubeClient {
 }
 
 /// A name becomes a part of the path that is asked for: it must not lead elsewhere.
-fn check_name(name: &str) -> Result<(), KubeError> {
+pub(super) fn check_name(name: &str) -> Result<(), KubeError> {
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.len() <= MAX_NAME_BYTES

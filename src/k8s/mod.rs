@@ -2,10 +2,12 @@
 //! Kubernetes are named here only.
 
 pub mod client;
+pub mod config_map;
 pub mod error;
 pub mod kubelet;
 pub mod lookup;
 pub mod pods;
+pub mod secret;
 pub mod tls;
 pub mod token_review;
 

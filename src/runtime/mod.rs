@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod bell;
 pub mod clock;
+pub mod complaint;
 pub mod files;
 pub mod memory;
 pub mod publish;

@@ -7,6 +7,7 @@ pub mod authorized;
 pub mod ca;
 pub mod caller;
 pub mod config;
+pub mod federation;
 pub mod gate;
 pub mod identity;
 pub mod listen;
@@ -19,6 +20,7 @@ pub mod store;
 mod admins;
 mod pages;
 mod parts;
+mod publish;
 mod watched;
 
 pub use ca::CaState;

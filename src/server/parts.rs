@@ -10,9 +10,10 @@ use super::{
     authorize::Authorizer,
     authorized::Authorized,
     ca::{Ca, Watchers},
-    config::{NodeAttestor, RateLimit, ServerConfig},
+    config::{BundleMap, NodeAttestor, RateLimit, ServerConfig},
     gate::Gatehouse,
     metrics::{RpcMetrics, ServerFacts, WatchMetrics},
+    publish::{Keeper, PublishMetrics},
     ratelimit::RateLimits,
     registration::Registration,
     store::Store,
@@ -33,10 +34,12 @@ pub(super) struct Parts {
     trust_domain: TrustDomain,
     rate_limit: RateLimit,
     node_attestors: Vec<NodeAttestor>,
+    bundle_maps: Vec<BundleMap>,
     pub(super) clock: Clock,
     watchers: Watchers,
     rpc: RpcMetrics,
     watching: WatchMetrics,
+    publishing: PublishMetrics,
     pub(super) store: Store,
     pub(super) ca: Ca,
     pub(super) readiness: Readiness,
@@ -55,10 +58,12 @@ impl Parts {
             trust_domain: config.trust_domain.clone(),
             rate_limit: config.rate_limit,
             node_attestors: config.node_attestors.clone(),
+            bundle_maps: config.bundle_maps.clone(),
             clock,
             watchers,
             rpc: RpcMetrics::new(),
             watching: WatchMetrics::default(),
+            publishing: PublishMetrics::default(),
             store,
             ca,
             readiness: Readiness::new(),
@@ -78,6 +83,7 @@ impl Parts {
         Metrics::new(identity, |registry| {
             self.rpc.register(registry);
             self.watching.register(registry);
+            self.publishing.register(registry);
             facts.register(registry);
         })
     }
@@ -90,6 +96,15 @@ impl Parts {
         let store = self.store.clone();
         let trust = Trust::new(move |trust_domain| store.bundle(trust_domain));
         mtls::server_config(svid, trust, self.clock.clone())
+    }
+
+    /// What keeps the bundle where the configuration wants it.
+    pub(super) fn keepers(&self) -> Vec<Keeper> {
+        let keeper = |map: &BundleMap| {
+            let (store, trust_domain) = (self.store.clone(), self.trust_domain.clone());
+            Keeper::new(map.clone(), store, trust_domain, &self.publishing)
+        };
+        self.bundle_maps.iter().map(keeper).collect()
     }
 
     /// The ways in: for agents, and for local callers.

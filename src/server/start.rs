@@ -7,6 +7,7 @@
 use super::{
     ca::{self, Ca, CaError, CaState, KeyStore, keystore::KeyStoreError},
     config::{DataStore, KeyManager, ServerConfig},
+    federation::{Endpoint, EndpointError},
     identity::{Identity, IdentityError},
     listen::{AgentListener, ListenError, PrivateListener, make_dir},
     pages::{CaReadiness, HttpListeners},
@@ -14,6 +15,7 @@ use super::{
     store::{Store, StoreConfig, StoreError},
 };
 use crate::{
+    k8s::{Access, KubeClient},
     runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
     telemetry::http,
     transport::mtls::MtlsError,
@@ -41,6 +43,8 @@ pub struct RunningServer {
     pub health_addr: Option<SocketAddr>,
     /// Where metrics are, if they are configured.
     pub metrics_addr: Option<SocketAddr>,
+    /// Where the trust bundle is served, if that is configured.
+    pub bundle_addr: Option<SocketAddr>,
     readiness: Readiness,
     shutdown: Shutdown,
     tasks: TaskSet,
@@ -53,6 +57,7 @@ struct Listeners {
     agents: AgentListener,
     private: PrivateListener,
     http: HttpListeners,
+    bundle: Option<Endpoint>,
 }
 
 /// Why the server does not start.
@@ -87,6 +92,9 @@ pub enum StartError {
     /// A listener for HTTP pages is not to be had.
     #[error(transparent)]
     Pages(#[from] http::ListenError),
+    /// The bundle endpoint is not to be had.
+    #[error(transparent)]
+    Bundle(#[from] EndpointError),
     /// Opening files was cut short.
     #[error(transparent)]
     Blocking(#[from] BlockingError),
@@ -118,14 +126,17 @@ impl Server {
         let identity = Identity::new(config.trust_domain.clone(), ca.clone(), clock.clone())?;
         let parts = Parts::new(config, clock, store, ca, watchers);
         let ca_readiness = CaReadiness::new(&parts.readiness, parts.ca.state());
-        let Listeners { agents, private, http } = Listeners::bind(config, &parts).await?;
+        let Listeners { agents, private, http, bundle } =
+            Listeners::bind(config, &parts, &identity).await?;
         let tls = parts.tls(identity.svid())?;
         let (for_agents, for_local) = parts.gatehouses();
+        let keepers = parts.keepers();
         let running = RunningServer {
             local_addr: agents.local_addr,
             socket_path: config.socket_path.clone(),
             health_addr: http.addresses.0,
             metrics_addr: http.addresses.1,
+            bundle_addr: bundle.as_ref().map(|endpoint| endpoint.local_addr),
             readiness: parts.readiness,
             shutdown: parts.shutdown,
             tasks: TaskSet::new(),
@@ -137,9 +148,15 @@ impl Server {
         // From here on nothing fails: a task that runs has a server that ends it.
         agents.serve(for_agents, tls, tasks, shutdown);
         http.serve(tasks, shutdown);
+        if let Some(endpoint) = bundle {
+            tasks.spawn("bundle endpoint", endpoint.run(tasks.clone(), shutdown.clone()));
+        }
         tasks.spawn("authority rotation", rotation.run(shutdown.clone()));
         tasks.spawn("server identity", identity.run(shutdown.clone()));
         tasks.spawn("readiness", ca_readiness.run(shutdown.clone()));
+        for keeper in keepers {
+            tasks.spawn("trust bundle publication", keeper.run(shutdown.clone()));
+        }
         let (store, end) = (running.store.clone(), shutdown.clone());
         tasks.spawn("store pruning", async move { store.run(end).await });
         tracing::info!(
@@ -153,11 +170,22 @@ impl Server {
 }
 
 impl Listeners {
-    async fn bind(config: &ServerConfig, parts: &Parts) -> Result<Self, StartError> {
+    async fn bind(
+        config: &ServerConfig,
+        parts: &Parts,
+        identity: &Identity,
+    ) -> Result<Self, StartError> {
         let agents = AgentListener::bind(config.bind)?;
         let private = PrivateListener::bind(&config.socket_path).await?;
         let http = HttpListeners::bind(config, &parts.readiness, parts.metrics()).await?;
-        Ok(Self { agents, private, http })
+        let bundle = match &config.bundle_endpoint {
+            Some(endpoint) => {
+                let (store, trust_domain) = (parts.store.clone(), config.trust_domain.clone());
+                Some(Endpoint::bind(endpoint, identity.svid(), store, trust_domain).await?)
+            }
+            None => None,
+        };
+        Ok(Self { agents, private, http, bundle })
     }
 }
 
@@ -192,22 +220,36 @@ impl RunningServer {
     }
 }
 
-/// Opens what is on disk, off the event loop.
+/// Opens the store, and then the keys: the store's lock tells whether another server has them too.
 async fn open(config: &ServerConfig, clock: &Clock) -> Result<(Store, KeyStore), StartError> {
     let (data_dir, clock) = (config.data_dir.clone(), clock.clone());
-    let (data_store, key_manager) = (store_config(&config.data_store), config.key_manager.clone());
-    TaskSet::blocking(move || {
+    let data_store = store_config(&config.data_store);
+    let store = TaskSet::blocking(move || {
         make_dir(&data_dir, DATA_DIR_MODE)
             .map_err(|source| StartError::DataDir { path: data_dir, source })?;
-        // The store first: its lock tells whether another server has the keys too.
-        let store = Store::open(&data_store, clock)?;
-        let keys = match key_manager {
-            KeyManager::Memory => KeyStore::in_memory(),
-            KeyManager::Disk { keys_path } => KeyStore::open(&keys_path)?,
-        };
-        Ok((store, keys))
+        Store::open(&data_store, clock).map_err(StartError::from)
     })
-    .await?
+    .await??;
+    match open_keys(config.key_manager.clone()).await {
+        Ok(keys) => Ok((store, keys)),
+        Err(error) => {
+            store.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_keys(key_manager: KeyManager) -> Result<KeyStore, StartError> {
+    Ok(match key_manager {
+        KeyManager::Memory => KeyStore::in_memory(),
+        KeyManager::Disk { keys_path } => {
+            TaskSet::blocking(move || KeyStore::open(&keys_path)).await??
+        }
+        KeyManager::KubernetesSecret { kube_config_file, namespace, name } => {
+            let access = kube_config_file.map_or(Access::InCluster, Access::Kubeconfig);
+            KeyStore::in_secret(KubeClient::new(access), namespace, name).await?
+        }
+    })
 }
 
 /// The database's path out of what SQLite takes: a path, or a `file:` URI with options.

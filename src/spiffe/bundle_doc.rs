@@ -96,17 +96,39 @@ const fn is_zero_hint(value: &i64) -> bool {
 /// # Errors
 /// [`DocumentError::JwtAuthority`] when one cannot be written: a document without it would revoke it.
 pub fn write(bundle: &Bundle) -> Result<String, DocumentError> {
-    let x509 = bundle.x509_authorities().iter().map(|a| Ok(x509_jwk(&a.certificate)));
+    write_with(bundle, bundle.refresh_hint_secs())
+}
+
+/// As [`write`], with another hint at how often a reader should look again, in seconds.
+///
+/// # Errors
+/// As for [`write`].
+pub fn write_with(bundle: &Bundle, refresh_hint_secs: i64) -> Result<String, DocumentError> {
     let document = Document {
-        keys: x509.chain(bundle.jwt_authorities().iter().map(jwt_jwk)).collect::<Result<_, _>>()?,
+        keys: keys(bundle)?,
         spiffe_sequence: bundle.sequence(),
-        spiffe_refresh_hint: bundle.refresh_hint_secs(),
+        spiffe_refresh_hint: refresh_hint_secs,
     };
     let mut text = Vec::new();
     let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     document.serialize(&mut serde_json::Serializer::with_formatter(&mut text, indented))?;
     text.push(b'\n');
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The authorities as a JWK set without what SPIFFE adds to one, on a single line (SPIRE's `jwks`).
+///
+/// # Errors
+/// As for [`write`].
+pub fn write_jwks(bundle: &Bundle) -> Result<String, DocumentError> {
+    let plain = |key| Jwk { purpose: None, ..key };
+    let keys = keys(bundle)?.into_iter().map(plain).collect();
+    Ok(serde_json::to_string(&Document { keys, spiffe_sequence: 0, spiffe_refresh_hint: 0 })?)
+}
+
+fn keys(bundle: &Bundle) -> Result<Vec<Jwk>, DocumentError> {
+    let x509 = bundle.x509_authorities().iter().map(|a| Ok(x509_jwk(&a.certificate)));
+    x509.chain(bundle.jwt_authorities().iter().map(jwt_jwk)).collect()
 }
 
 /// Reads the X.509 authorities of a document that is known to be of `trust_domain`.
@@ -216,6 +238,17 @@ mod tests {
             "        }\n    ],\n    \"spiffe_sequence\": 7\n}\n",
         );
         assert_eq!(write(&bundle(der)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_jwk_set_has_no_word_of_spiffes() {
+        let mut der = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE").unwrap();
+        der.extend([0; 64]);
+        let zeros = "A".repeat(43);
+        let expected = format!(
+            r#"{{"keys":[{{"kty":"EC","kid":"kid-1","crv":"P-256","x":"{zeros}","y":"{zeros}"}}]}}"#
+        );
+        assert_eq!(write_jwks(&bundle(der)).unwrap(), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! A Kubernetes API server on loopback, as far as node attestation asks one: token reviews, pods and
-//! nodes. It can fail, hang, go away and come back, and keeps a list of what it was asked.
+//! A Kubernetes API server on loopback, as far as finial asks one: token reviews, and single objects that
+//! are read and written. It can fail, hang, go away and come back, and keeps a list of what it was asked.
 
+use super::writes::{Call, Objects, Writes};
 use crate::runtime::{Publisher, Reader, Shutdown, TaskSet};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -44,7 +45,8 @@ struct State {
     /// Each token's status, as if it was asked for every audience.
     tokens: BTreeMap<String, Value>,
     /// Objects by their path.
-    objects: BTreeMap<String, Value>,
+    objects: Objects,
+    writes: Writes,
     asked: Publisher<Vec<String>>,
 }
 
@@ -59,7 +61,8 @@ impl ApiServer {
         let state = State {
             mood: Mood::Answers,
             tokens: BTreeMap::new(),
-            objects: BTreeMap::new(),
+            objects: Objects::new(),
+            writes: Writes::new(),
             asked: Publisher::new(Vec::new()),
         };
         let mut server = Self {
@@ -124,7 +127,41 @@ impl ApiServer {
 
     /// Changes the object at `path`.
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
-        change(self.state.lock().objects.get_mut(path).unwrap());
+        let mut state = self.state.lock();
+        let State { objects, writes, .. } = &mut *state;
+        let object = objects.get_mut(path).unwrap();
+        change(object);
+        writes.touch(object);
+    }
+
+    /// Puts an object into the cluster.
+    pub fn put(&self, path: &str, mut object: Value) {
+        let mut state = self.state.lock();
+        state.writes.touch(&mut object);
+        state.objects.insert(path.to_owned(), object);
+    }
+
+    /// The object at `path`, if there is one.
+    #[must_use]
+    pub fn object(&self, path: &str) -> Option<Value> {
+        self.state.lock().objects.get(path).cloned()
+    }
+
+    /// The number of the newest change of any object.
+    #[must_use]
+    pub fn version(&self) -> Reader<u64> {
+        self.state.lock().writes.version()
+    }
+
+    /// Nobody may do this any more: `get`, `update`, `patch` on a path, `create` on a collection (and on
+    /// the path of an object that an apply would create).
+    pub fn forbid(&self, verb: &str, path: &str) {
+        self.state.lock().writes.forbid(verb, path);
+    }
+
+    /// It may be done again.
+    pub fn allow(&self, verb: &str, path: &str) {
+        self.state.lock().writes.allow(verb, path);
     }
 
     /// Deletes the object at `path`.
@@ -229,7 +266,9 @@ async fn answer(
     state: Arc<Mutex<State>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
+    let call = Call { method: &method, path: &path, query: &query, body: &body };
     let mood = {
         let state = state.lock();
         state.asked.update(|asked| {
@@ -241,7 +280,7 @@ async fn answer(
     let (code, body) = match mood {
         Mood::Hangs => std::future::pending().await,
         Mood::Fails(code) => failure(code, "told to fail"),
-        Mood::Answers => state.lock().answer(&method, &path, &body),
+        Mood::Answers => state.lock().answer(&call),
     };
     let response = Response::builder()
         .status(StatusCode::from_u16(code).unwrap())
@@ -251,11 +290,18 @@ async fn answer(
 }
 
 impl State {
-    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
-        if *method == Method::POST && path == REVIEWS {
-            let mut review: Value = serde_json::from_slice(body).unwrap();
+    fn answer(&mut self, call: &Call<'_>) -> (u16, Value) {
+        let path = call.path;
+        if *call.method == Method::POST && path == REVIEWS {
+            let mut review: Value = serde_json::from_slice(call.body).unwrap();
             review["status"] = self.review(&review["spec"]);
             return (201, review);
+        }
+        if let Some(answer) = self.writes.answer(&mut self.objects, call) {
+            return answer.unwrap_or_else(|(code, message)| failure(code, &message));
+        }
+        if let Err((code, message)) = self.writes.check("get", path) {
+            return failure(code, &message);
         }
         match self.objects.get(path) {
             Some(object) => (200, object.clone()),

@@ -20,3 +20,5 @@ pub mod sds_server;
 pub mod secret;
 pub mod serving;
 pub mod spire_server;
+
+mod writes;

@@ -24,16 +24,26 @@ impl Default for Admission {
 
 /// Why a connection is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Full {
+pub enum Full {
+    /// All places are taken.
     #[error("{limit} connections are open, the limit of this server")]
-    Connections { limit: usize },
+    Connections {
+        /// How many there are.
+        limit: usize,
+    },
+    /// The places of one address are taken.
     #[error("{ip} has {limit} connections open without a client certificate, the limit")]
-    Unproven { ip: IpAddr, limit: usize },
+    Unproven {
+        /// The address.
+        ip: IpAddr,
+        /// How many it may have.
+        limit: usize,
+    },
 }
 
 /// The places of one listener.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub struct Places {
     limits: Admission,
     taken: Arc<Mutex<Taken>>,
 }
@@ -46,18 +56,24 @@ struct Taken {
 
 /// One connection's place; dropping it gives the place back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     /// Whose count of unproven connections it is in.
     unproven: Option<IpAddr>,
     taken: Arc<Mutex<Taken>>,
 }
 
 impl Places {
-    pub(super) fn new(limits: Admission) -> Self {
+    /// All of them free.
+    #[must_use]
+    pub fn new(limits: Admission) -> Self {
         Self { limits, taken: Arc::default() }
     }
 
-    pub(super) fn take(&self, ip: IpAddr) -> Result<Place, Full> {
+    /// A place for a connection from `ip`.
+    ///
+    /// # Errors
+    /// When there is none left for it.
+    pub fn take(&self, ip: IpAddr) -> Result<Place, Full> {
         let mut taken = self.taken.lock();
         if taken.total >= self.limits.connections {
             return Err(Full::Connections { limit: self.limits.connections });
@@ -74,7 +90,7 @@ impl Places {
 
 impl Place {
     /// The connection has proved an identity and no longer counts against its address.
-    pub(super) fn proven(&mut self) {
+    pub fn proven(&mut self) {
         let Some(ip) = self.unproven.take() else { return };
         self.taken.lock().forget_unproven(ip);
     }

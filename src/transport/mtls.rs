@@ -28,6 +28,7 @@ pub use super::verify::ServerTrust;
 
 /// HTTP/2, which is all that gRPC speaks.
 const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// A configuration that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,24 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The server's side of a document that everybody may read: it shows its SVID, asks for none, and speaks
+/// HTTP/1.1.
+///
+/// # Errors
+/// When the TLS library cannot be set up.
+pub fn public_config(svid: Reader<Arc<X509Svid>>) -> Result<Arc<ServerConfig>, MtlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(MtlsError::Versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(CurrentSvid::new(svid)));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -10,7 +10,6 @@ unset LD_LIBRARY_PATH # Cc and go are the machine's own.
 
 KUBERNETES=1.34.4
 COREDNS=1.14.7
-HELM=3.22.0
 # Istio of August 2026; its charts and samples come with the module.
 ISTIO=0.0.0-20260827124520-eed52ebb66ad
 DEBIAN="containerd runc containernetworking-plugins busybox-static etcd-server etcd-client iptables
@@ -30,7 +29,6 @@ main() {
     part "kubernetes-$KUBERNETES" kubernetes
     part "registrar-$KUBERNETES-$(sum "$HERE/registrar.go")" registrar
     part "coredns-$COREDNS" installed "github.com/coredns/coredns@v$COREDNS"
-    part "helm-$HELM" installed "helm.sh/helm/v3/cmd/helm@v$HELM"
     part "istio-$ISTIO" istio
     part "images-$KUBERNETES-$COREDNS-$ISTIO-$(sum "$HERE"/{images.py,pause.c,registrar.go} "$FINIAL_ENVOY")" images
 }

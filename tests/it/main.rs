@@ -10,7 +10,9 @@
 mod agent;
 mod architecture;
 mod bench_rows;
+mod bundle_maps;
 mod ca;
+mod charts;
 mod cli;
 mod conformance;
 mod csi;
@@ -28,6 +30,7 @@ mod field;
 mod foreign_clients;
 mod k8s_psat;
 mod k8s_workload;
+mod key_secret;
 mod load_generator;
 mod peers;
 mod sds_bad_input;

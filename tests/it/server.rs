@@ -3,6 +3,7 @@
 
 mod agents;
 mod authorization;
+mod bundle_endpoint;
 pub(crate) mod fixture;
 mod join;
 mod life;

@@ -12,13 +12,15 @@ use super::{
 };
 use crate::{
     agent::{
-        complaint::{Complaint, Noted},
         metrics::{Outcome, UpkeepMetrics},
         node_attestation::NodeAttestor,
         storage::{Handover, Keys, NodeFile, Slot},
         upstream::{Connection, Upstream},
     },
-    runtime::{Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff},
+    runtime::{
+        Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
+        complaint::{Complaint, Noted},
+    },
     spiffe::{Bundle, TrustDomain, X509Svid, lifetime},
     transport::status::Reason,
 };

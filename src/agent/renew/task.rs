@@ -11,12 +11,14 @@ use super::{
 use crate::{
     agent::{
         cache::{Cache, SvidWriter},
-        complaint::{Complaint, Noted, with_causes},
         identity::IdentityHandle,
         metrics::{Outcome, UpkeepMetrics},
         upstream::Connection,
     },
-    runtime::{Clock, Reader, Shutdown},
+    runtime::{
+        Clock, Reader, Shutdown,
+        complaint::{Complaint, Noted, with_causes},
+    },
     spiffe::{EntryId, X509Svid},
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};

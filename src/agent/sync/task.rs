@@ -14,12 +14,15 @@ use super::{
 use crate::{
     agent::{
         cache::{EntryWriter, ServedSequence, Update},
-        complaint::{Complaint, Noted},
         identity::{IdentityHandle, Standing, Trust},
         metrics::{Outcome, UpkeepMetrics},
         upstream::{Connection, Credentials, Upstream},
     },
-    runtime::{Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff, ready::Part},
+    runtime::{
+        Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
+        complaint::{Complaint, Noted},
+        ready::Part,
+    },
     spiffe::{TrustDomain, X509Svid},
     wire::proto::spire::api::server::agent::v1::{PostStatusRequest, agent_client::AgentClient},
 };

@@ -20,6 +20,16 @@ pub const CA_KEY_TYPE: KeyType = KeyType::EcP256;
 pub const X509_SVID_TTL: Duration = Duration::from_secs(60 * 60);
 /// Whom the token of a node's agent is for.
 pub const PSAT_AUDIENCE: &str = "spire-server";
+/// The port of the bundle endpoint that the chart and the quick start use.
+pub const BUNDLE_ENDPOINT_PORT: u16 = 8443;
+/// How often readers of the bundle endpoint shall look again.
+pub const REFRESH_HINT: Duration = Duration::from_secs(5 * 60);
+/// The namespace of the ConfigMap that `k8sbundle` writes to.
+pub const BUNDLE_NAMESPACE: &str = "spire";
+/// That ConfigMap.
+pub const BUNDLE_CONFIG_MAP: &str = "spire-bundle";
+/// Its key.
+pub const BUNDLE_KEY: &str = "bundle.crt";
 /// The country of the CA's subject.
 pub const CA_SUBJECT_COUNTRY: &str = "US";
 /// The organization of the CA's subject.

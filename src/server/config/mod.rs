@@ -1,6 +1,8 @@
 //! What the server runs with, and where it comes from: a file, the flags of `run`, and SPIRE's defaults.
 
+mod bundle_maps;
 pub mod default;
+mod federation;
 mod flags;
 mod load;
 mod model;
@@ -11,6 +13,6 @@ mod validate;
 pub use flags::Overrides;
 pub use load::{load, read};
 pub use model::{
-    AgentIdFrom, CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, PsatCluster, RateLimit,
-    ServerConfig,
+    AgentIdFrom, BundleEndpoint, BundleForm, BundleFormat, BundleMap, CaConfig, CaSubject,
+    DataStore, KeyManager, NodeAttestor, PsatCluster, RateLimit, ServerConfig,
 };

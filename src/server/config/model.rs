@@ -1,6 +1,7 @@
 //! What the server runs with: plain values, checked, with nothing left to default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,10 @@ pub struct ServerConfig {
     pub key_manager: KeyManager,
     /// How nodes may prove who they are.
     pub node_attestors: Vec<NodeAttestor>,
+    /// The listener that serves the trust bundle to other trust domains.
+    pub bundle_endpoint: Option<BundleEndpoint>,
+    /// The ConfigMaps that shall hold the trust bundle.
+    pub bundle_maps: Vec<BundleMap>,
 }
 
 /// The certificate authority.
@@ -110,6 +115,15 @@ pub enum KeyManager {
         /// The file.
         keys_path: PathBuf,
     },
+    /// In a Kubernetes Secret, with all that a server without its data needs to go on as the same CA.
+    KubernetesSecret {
+        /// How its API server is reached; `None`: by the service account of the server's own pod.
+        kube_config_file: Option<PathBuf>,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// In memory: a restart makes a new CA.
     Memory,
 }
@@ -150,4 +164,55 @@ pub enum AgentIdFrom {
     NodeUid,
     /// The agent's pod, so that several agents of one node are several.
     PodUid,
+}
+
+/// The listener that serves the trust bundle, under the server's SVID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleEndpoint {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// How often readers shall look again.
+    pub refresh_hint: Duration,
+}
+
+/// A ConfigMap that shall hold the trust bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleMap {
+    /// How its API server is reached; `None`: by the service account of the server's own pod.
+    pub kube_config_file: Option<PathBuf>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The name under which Kubernetes remembers what the server wrote to it.
+    pub manager: &'static str,
+    /// What its keys shall hold.
+    pub keys: BTreeMap<String, BundleForm>,
+}
+
+impl fmt::Display for BundleMap {
+    /// Namespace and name, as `kubectl` and logs have them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// How a bundle is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleForm {
+    /// In which language.
+    pub format: BundleFormat,
+    /// How often a reader shall look again, where the language can say it; `None`: as the bundle says.
+    pub refresh_hint: Option<Duration>,
+}
+
+/// The languages for bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleFormat {
+    /// A SPIFFE bundle document.
+    Spiffe,
+    /// A plain JWK set.
+    Jwks,
+    /// X.509 authorities as PEM.
+    Pem,
 }

@@ -10,6 +10,8 @@ use crate::config::{Idle, Problems, Section, Setting, Unsupported, value};
 use crate::spiffe::TrustDomain;
 use crate::x509::key::KeyType;
 
+use super::bundle_maps::{RawNotified, RawPublished};
+use super::federation::RawFederation;
 use super::flags::Overrides;
 use super::psat::RawCluster;
 
@@ -37,6 +39,17 @@ pub(super) struct RawServerBlock {
     pub(super) default_x509_svid_ttl: Option<Setting<Duration>>,
     pub(super) agent_ttl: Option<Setting<Duration>>,
     pub(super) ratelimit: RawRateLimit,
+    pub(super) federation: RawFederation,
+    pub(super) jwt: RawJwt,
+}
+
+/// What a file says of JWT-SVIDs, which finial does not issue yet.
+#[derive(Debug)]
+pub(super) struct RawJwt {
+    pub(super) issuer: Option<Setting<String>>,
+    pub(super) key_type: Option<Setting<KeyType>>,
+    pub(super) default_ttl: Option<Setting<Duration>>,
+    pub(super) disabled: Option<Setting<bool>>,
 }
 
 /// The `ca_subject` block.
@@ -60,6 +73,8 @@ pub(super) struct RawPlugins {
     pub(super) data_stores: Plugins<RawDataStore>,
     pub(super) key_managers: Plugins<RawKeyManager>,
     pub(super) node_attestors: Plugins<RawNodeAttestor>,
+    pub(super) notifiers: Plugins<RawNotified>,
+    pub(super) bundle_publishers: Plugins<Vec<RawPublished>>,
 }
 
 /// The data of `DataStore "sql"`.
@@ -78,7 +93,14 @@ pub(super) enum DatabaseType {
 /// The data of a `KeyManager`.
 #[derive(Debug)]
 pub(super) enum RawKeyManager {
-    Disk { keys_path: Option<Setting<PathBuf>> },
+    Disk {
+        keys_path: Option<Setting<PathBuf>>,
+    },
+    K8sSecret {
+        namespace: Option<Setting<String>>,
+        secret_name: Option<Setting<String>>,
+        kube_config_file_path: Option<Setting<PathBuf>>,
+    },
     Memory,
 }
 
@@ -156,6 +178,19 @@ impl RawServerBlock {
             default_x509_svid_ttl: server.text("default_x509_svid_ttl", value::lifetime),
             agent_ttl: server.text("agent_ttl", value::lifetime),
             ratelimit: server.table("ratelimit", RawRateLimit::read),
+            federation: server.table("federation", RawFederation::read),
+            jwt: RawJwt::read(server),
+        }
+    }
+}
+
+impl RawJwt {
+    fn read(server: &mut Section<'_, '_>) -> Self {
+        Self {
+            issuer: server.text("jwt_issuer", value::string),
+            key_type: server.text("jwt_key_type", |text| value::choice(text, KEY_TYPES)),
+            default_ttl: server.text("default_jwt_svid_ttl", value::lifetime),
+            disabled: server.boolean("disable_jwt_svids"),
         }
     }
 }
@@ -181,13 +216,15 @@ impl RawRateLimit {
 
 impl RawPlugins {
     fn read(plugins: &mut Section<'_, '_>) -> Self {
-        for kind in ["BundlePublisher", "CredentialComposer", "Notifier", "UpstreamAuthority"] {
+        for kind in ["CredentialComposer", "UpstreamAuthority"] {
             plugin::refuse_kind(plugins, kind);
         }
         Self {
             data_stores: DATA_STORES.read(plugins),
             key_managers: KEY_MANAGERS.read(plugins),
             node_attestors: NODE_ATTESTORS.read(plugins),
+            notifiers: NOTIFIERS.read(plugins),
+            bundle_publishers: BUNDLE_PUBLISHERS.read(plugins),
         }
     }
 }
@@ -199,9 +236,10 @@ impl RawDataStore {
             ("root_ca_path", Idle::Unset),
             ("client_cert_path", Idle::Unset),
             ("client_key_path", Idle::Unset),
-            ("conn_max_lifetime", Idle::Unset),
-            ("max_open_conns", Idle::Unset),
-            ("max_idle_conns", Idle::Unset),
+            // Of connections to a database elsewhere: the one file has one.
+            ("conn_max_lifetime", Idle::Always),
+            ("max_open_conns", Idle::Always),
+            ("max_idle_conns", Idle::Always),
             ("disable_migration", Idle::At("false")),
             ("log_sql", Idle::At("false")),
         ]);
@@ -234,6 +272,12 @@ const KEY_MANAGERS: Kind<RawKeyManager> = Kind {
     name: "KeyManager",
     built_in: &[
         ("disk", |data| RawKeyManager::Disk { keys_path: data.text("keys_path", value::path) }),
+        // Finial's own: SPIRE has none such.
+        ("k8s_secret", |data| RawKeyManager::K8sSecret {
+            namespace: data.text("namespace", value::string),
+            secret_name: data.text("secret_name", value::string),
+            kube_config_file_path: data.text("kube_config_file_path", value::path),
+        }),
         ("memory", |_| RawKeyManager::Memory),
     ],
     unsupported: &["aws_kms", "azure_key_vault", "gcp_kms", "hashicorp_vault"],
@@ -257,14 +301,21 @@ const NODE_ATTESTORS: Kind<RawNodeAttestor> = Kind {
     ],
 };
 
+const NOTIFIERS: Kind<RawNotified> = Kind {
+    name: "Notifier",
+    built_in: &[("k8sbundle", RawNotified::read)],
+    unsupported: &["gcs_bundle"],
+};
+
+const BUNDLE_PUBLISHERS: Kind<Vec<RawPublished>> = Kind {
+    name: "BundlePublisher",
+    built_in: &[("k8s_configmap", RawPublished::read_all)],
+    unsupported: &["aws_rolesanywhere_trustanchor", "aws_s3", "azure_blob", "gcp_cloudstorage"],
+};
+
 const UNSUPPORTED: &[Unsupported] = &[
     ("admin_ids", Idle::Unset),
     ("audit_log_enabled", Idle::At("false")),
-    ("default_jwt_svid_ttl", Idle::At("5m")),
-    ("disable_jwt_svids", Idle::At("false")),
-    ("federation", Idle::EmptyBlock),
-    ("jwt_issuer", Idle::Unset),
-    ("jwt_key_type", Idle::Unset),
     ("log_source_location", Idle::At("false")),
     ("max_attested_node_info_staleness", Idle::At("0s")),
     ("profiling_enabled", Idle::At("false")),

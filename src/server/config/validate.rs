@@ -6,13 +6,14 @@ use std::time::Duration;
 use crate::config::listen::{Endpoint, socket_path};
 use crate::config::{Cause, Problems, Warning};
 
+use super::bundle_maps;
 use super::default;
 use super::model::{
-    CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
+    BundleMap, CaConfig, CaSubject, DataStore, KeyManager, NodeAttestor, RateLimit, ServerConfig,
 };
 use super::psat;
 use super::raw::{
-    RawCaSubject, RawDataStore, RawKeyManager, RawNodeAttestor, RawPlugins, RawServer,
+    RawCaSubject, RawDataStore, RawJwt, RawKeyManager, RawNodeAttestor, RawPlugins, RawServer,
 };
 
 /// The server's configuration, if nothing it needs is missing or wrong.
@@ -57,11 +58,13 @@ pub(super) fn validate(
         attestation: server.ratelimit.attestation.map_or(limited.attestation, |limit| limit.value),
         signing: server.ratelimit.signing.map_or(limited.signing, |limit| limit.value),
     };
+    warnings.extend(jwt_warning(&server.jwt));
+    let bundle_endpoint = server.federation.validate(problems, warnings);
     let health_checks = raw.health_checks.validate(problems);
     let prometheus = raw.telemetry.validate(problems);
     let plugins = validate_plugins(raw.plugins, problems, warnings);
     let log = server.log.validate();
-    let (data_store, key_manager, node_attestors) = plugins?;
+    let PluginConfigs { data_store, key_manager, node_attestors, bundle_maps } = plugins?;
     Some(ServerConfig {
         bind: bind?,
         socket_path: socket_path?,
@@ -77,10 +80,17 @@ pub(super) fn validate(
         data_store,
         key_manager,
         node_attestors,
+        bundle_endpoint,
+        bundle_maps,
     })
 }
 
-type PluginConfigs = (DataStore, KeyManager, Vec<NodeAttestor>);
+struct PluginConfigs {
+    data_store: DataStore,
+    key_manager: KeyManager,
+    node_attestors: Vec<NodeAttestor>,
+    bundle_maps: Vec<BundleMap>,
+}
 
 fn validate_plugins(
     raw: Option<RawPlugins>,
@@ -107,7 +117,14 @@ fn validate_plugins(
         }
     });
     let node_attestors = node_attestors.collect();
-    Some((data_store?, key_manager?, node_attestors))
+    let (notified, published) = (raw.notifiers.any(), raw.bundle_publishers.any());
+    let bundle_maps = bundle_maps::validate(notified, published, problems, warnings);
+    Some(PluginConfigs {
+        data_store: data_store?,
+        key_manager: key_manager?,
+        node_attestors,
+        bundle_maps,
+    })
 }
 
 fn validate_data_store(raw: RawDataStore, problems: &mut Problems) -> Option<DataStore> {
@@ -137,6 +154,25 @@ fn validate_key_manager(raw: RawKeyManager, problems: &mut Problems) -> Option<K
             )?;
             Some(KeyManager::Disk { keys_path })
         }
+        RawKeyManager::K8sSecret { namespace, secret_name, kube_config_file_path } => {
+            let path = "plugins.KeyManager.k8s_secret.plugin_data";
+            let namespace = problems.require(
+                namespace,
+                &format!("{path}.namespace"),
+                "namespace of KeyManager \"k8s_secret\"",
+            );
+            let name = problems.require(
+                secret_name,
+                &format!("{path}.secret_name"),
+                "secret_name of KeyManager \"k8s_secret\"",
+            );
+            let kube_config_file = kube_config_file_path.map(|path| path.value);
+            Some(KeyManager::KubernetesSecret {
+                kube_config_file,
+                namespace: namespace?,
+                name: name?,
+            })
+        }
     }
 }
 
@@ -154,6 +190,20 @@ fn ca_subject(raw: RawCaSubject, warnings: &mut Vec<Warning>) -> CaSubject {
         return CaSubject::default();
     }
     subject
+}
+
+/// What is said of JWT-SVIDs has no effect as long as finial issues none; a file may say that it wants none.
+fn jwt_warning(raw: &RawJwt) -> Option<Warning> {
+    let settings: Vec<_> = [
+        (raw.issuer.is_some(), "jwt_issuer"),
+        (raw.key_type.is_some(), "jwt_key_type"),
+        (raw.default_ttl.is_some(), "default_jwt_svid_ttl"),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, key)| is_set.then_some(key))
+    .collect();
+    let is_wanted = raw.disabled.as_ref().is_none_or(|disabled| !disabled.value);
+    (is_wanted && !settings.is_empty()).then_some(Warning::NoJwtSvids { settings })
 }
 
 /// A CA stops signing when a sixth of its life is left, or seven days: SPIRE's rotation schedule.

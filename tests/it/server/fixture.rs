@@ -79,6 +79,8 @@ pub(crate) fn config(dir: &Path) -> ServerConfig {
         },
         key_manager: KeyManager::Disk { keys_path: dir.join("data/keys.json") },
         node_attestors: vec![NodeAttestor::JoinToken],
+        bundle_endpoint: None,
+        bundle_maps: Vec::new(),
     }
 }
 

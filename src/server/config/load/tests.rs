@@ -69,6 +69,8 @@ fn what_a_file_leaves_out_has_spires_default() {
         data_store: DataStore::Sqlite { connection_string: "/var/lib/spire/store.sqlite3".into() },
         key_manager: KeyManager::Memory,
         node_attestors: vec![],
+        bundle_endpoint: None,
+        bundle_maps: vec![],
     };
     assert_eq!(config, wanted);
 }
@@ -155,72 +157,6 @@ fn hcl_and_json_spell_the_same_configuration() {
     assert_eq!(hcl.health_checks.unwrap().live_path, "/l");
     assert_eq!(hcl.key_manager, KeyManager::Disk { keys_path: "/run/spire/keys.json".into() });
     assert_eq!(hcl.node_attestors, [NodeAttestor::JoinToken]);
-}
-
-/// What Istio's quick start gives to a SPIRE server.
-const ISTIO: &str = r#"server {
-  bind_address = "0.0.0.0"
-  bind_port = "8081"
-  trust_domain = "example.org"
-  data_dir = "/run/spire/server/data"
-  log_level = "DEBUG"
-  federation {
-    bundle_endpoint {
-      address = "0.0.0.0"
-      port = 8443
-    }
-  }
-}
-
-plugins {
-  DataStore "sql" {
-    plugin_data {
-      database_type = "sqlite3"
-      connection_string = "/run/spire/server/data/datastore.sqlite3"
-    }
-  }
-
-  NodeAttestor "k8s_psat" {
-    plugin_data {
-      clusters = {
-        # NOTE: Change this to your cluster name
-        "demo-cluster" = {
-          service_account_allow_list = ["spire:spire-agent"]
-        }
-      }
-    }
-  }
-
-  KeyManager "disk" {
-    plugin_data {
-      keys_path = "/run/spire/server/data/keys.json"
-    }
-  }
-
-  Notifier "k8sbundle" {
-    plugin_data {
-      namespace = "spire"
-    }
-  }
-}
-
-health_checks {
-  listener_enabled = true
-  bind_address = "0.0.0.0"
-  bind_port = "8080"
-  live_path = "/live"
-  ready_path = "/ready"
-}
-"#;
-
-#[test]
-fn the_parts_of_istios_quick_start_that_are_not_built_are_refused_by_name() {
-    assert_eq!(
-        error(ISTIO),
-        "2 problems\n  \
-         server.conf:7:3: server.federation is a SPIRE setting that finial does not support yet\n  \
-         server.conf:40:12: Notifier \"k8sbundle\" is a SPIRE plugin that finial does not support yet"
-    );
 }
 
 fn clusters(text: &str) -> BTreeMap<String, PsatCluster> {
@@ -358,8 +294,8 @@ fn a_single_problem_of_ours_says_where_it_is() {
         ),
         ("log_format = \"xml\"", "could not parse log_format \"xml\": expected one of text, json"),
         (
-            "jwt_issuer = \"x\"",
-            "server.jwt_issuer is a SPIRE setting that finial does not support yet",
+            "admin_ids = \"x\"",
+            "server.admin_ids is a SPIRE setting that finial does not support yet",
         ),
         (
             "experimental { require_pq_kem = true }",
@@ -387,7 +323,7 @@ fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
         "experimental { events_based_cache = false cache_reload_interval = \"5s\" require_pq_kem = false }",
         "admin_ids = []",
         "audit_log_enabled = false log_source_location = false",
-        "jwt_issuer = \"\" jwt_key_type = \"\" default_jwt_svid_ttl = \"5m\" disable_jwt_svids = false",
+        "jwt_issuer = \"\" jwt_key_type = \"\" default_jwt_svid_ttl = \"5m\" disable_jwt_svids = true",
         "profiling_enabled = false profiling_port = 6060 profiling_freq = 5 profiling_names = [\"heap\"]",
         "prune_attested_nodes_batch_size = 10 prune_tofu_nodes = true",
     ] {
@@ -395,10 +331,8 @@ fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
         assert_eq!(loaded.config, plain, "{settings}");
     }
     for (settings, refused) in [
-        ("federation { bundle_endpoint {} }", "federation"),
         ("admin_ids = [\"spiffe://example.org/admin\"]", "admin_ids"),
         ("audit_log_enabled = true", "audit_log_enabled"),
-        ("default_jwt_svid_ttl = \"1h\"", "default_jwt_svid_ttl"),
         ("profiling_enabled = true profiling_port = 6060", "profiling_enabled"),
         (
             "prune_attested_nodes_expired_for = \"1h\" prune_tofu_nodes = true",
@@ -467,6 +401,16 @@ fn a_relative_socket_path_is_made_absolute() {
     let config = load(&least_with("socket_path = \"api.sock\"", "")).unwrap().config;
     assert!(config.socket_path.is_absolute());
     assert!(config.socket_path.ends_with("api.sock"));
+}
+
+#[test]
+fn settings_of_jwt_svids_have_no_effect_and_say_so() {
+    let warnings = |settings: &str| load(&least_with(settings, "")).unwrap().warnings;
+    let settings = "jwt_issuer = \"https://x\" default_jwt_svid_ttl = \"1h\"";
+    let [warning] = &warnings(settings)[..] else { panic!("one warning") };
+    let wanted = "jwt_issuer, default_jwt_svid_ttl without effect: finial issues no JWT-SVIDs yet";
+    assert!(warning.to_string().starts_with(wanted), "{warning}");
+    assert_eq!(warnings(&format!("{settings} disable_jwt_svids = true")), []);
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub mod transport;
 pub mod wire;
 
 pub mod agent;
+pub mod controller;
 pub mod csi;
 pub mod server;
 

@@ -100,7 +100,10 @@ impl Candidate {
                         tracing::warn!(lease = self.config.name, %error, "cannot hold the lease");
                     }
                 }
-                Err(_) => tracing::warn!(lease = self.config.name, "the lease was not answered for in time"),
+                Err(_) => tracing::warn!(
+                    lease = self.config.name,
+                    "the lease was not answered for in time"
+                ),
             }
             if self.renewed.is_some_and(|renewed| renewed.elapsed() >= self.config.renew_deadline) {
                 self.renewed = None;
@@ -225,14 +228,15 @@ impl Candidate {
             ..spec
         });
         let name = self.config.name.clone();
-        self.call(async move |api| api.replace(&name, &PostParams::default(), &lease).await).await?;
+        self.call(async move |api| api.replace(&name, &PostParams::default(), &lease).await)
+            .await?;
         Ok(())
     }
 
-    async fn call<T>(
-        &self,
-        ask: impl AsyncFnOnce(Api<Lease>) -> kube::Result<T>,
-    ) -> Result<T, KubeError> {
+    async fn call<T, F>(&self, ask: impl FnOnce(Api<Lease>) -> F) -> Result<T, KubeError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
         let namespace = self.config.namespace.clone();
         self.kube
             .call(async move |client| {

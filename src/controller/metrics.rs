@@ -22,7 +22,7 @@ pub(super) struct ControllerMetrics {
     events: Counter,
     changes: Family<Done, Counter>,
     failures: Family<Done, Counter>,
-    wanted: Gauge,
+    owned: Gauge,
     held_deletes: Gauge,
     server_outages: Counter,
     pass_seconds: Histogram,
@@ -53,7 +53,7 @@ impl ControllerMetrics {
             events: Counter::default(),
             changes: Family::default(),
             failures: Family::default(),
-            wanted: Gauge::default(),
+            owned: Gauge::default(),
             held_deletes: Gauge::default(),
             server_outages: Counter::default(),
             pass_seconds: Histogram::new(SECONDS),
@@ -67,7 +67,7 @@ impl ControllerMetrics {
             events,
             changes,
             failures,
-            wanted,
+            owned,
             held_deletes,
             server_outages,
             pass_seconds,
@@ -76,13 +76,21 @@ impl ControllerMetrics {
         registry.register("events", "Events of watches", events);
         registry.register("entry_changes", "Entries created, updated and deleted", changes);
         registry.register("entry_failures", "Changes that the server refused", failures);
-        registry.register("entries_wanted", "Entries that the server shall have", wanted);
+        registry.register(
+            "entries_owned",
+            "Entries of the server that are the controller's",
+            owned,
+        );
         registry.register(
             "deletes_held",
             "Deletes that wait because they are too many at once",
             held_deletes,
         );
-        registry.register("server_outages", "Calls to the server without an answer", server_outages);
+        registry.register(
+            "server_outages",
+            "Calls to the server without an answer",
+            server_outages,
+        );
         registry.register("pass_seconds", "From events to entries", pass_seconds);
     }
 
@@ -107,10 +115,10 @@ impl ControllerMetrics {
         self.server_outages.inc();
     }
 
-    pub(super) fn passed(&self, took: Duration, wanted: usize, held_deletes: usize) {
+    pub(super) fn passed(&self, took: Duration, owned: usize, held_deletes: usize) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.pass_seconds.observe(took.as_secs_f64());
-        self.wanted.set(count(wanted));
+        self.owned.set(count(owned));
         self.held_deletes.set(count(held_deletes));
     }
 }

@@ -1,6 +1,10 @@
 //! Why a configuration is refused.
 
-use crate::{config, spiffe};
+use crate::{
+    config,
+    controller::{ownership::OwnershipError, template::CompileError},
+    spiffe,
+};
 use std::path::PathBuf;
 
 /// A configuration that no controller can work with.
@@ -84,17 +88,20 @@ pub enum ConfigError {
         /// What may be given.
         expected: &'static str,
     },
-    /// A prefix that no entry ID can have.
-    #[error("{key} is {value:?}, expected at most 200 of [-_0-9A-Za-z] and dots between them")]
-    Prefix {
-        /// The key.
-        key: &'static str,
+    /// The prefixes of entry IDs.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
+    /// Without a prefix all entries are ours already.
+    #[error("entryIDPrefixCleanup needs entryIDPrefix: without it every entry is the controller's")]
+    NothingToCleanUp,
+    /// The template of parent IDs.
+    #[error("parentIDTemplate {template:?}: {source}")]
+    ParentTemplate {
         /// What was given.
-        value: String,
+        template: String,
+        /// Why not.
+        source: CompileError,
     },
-    /// Own entries would be cleaned up. The text is upstream's.
-    #[error("if entryIDPrefixCleanup is specified, it can not be the same value as entryIDPrefix")]
-    SamePrefix,
     /// The three times of a lease do not fit.
     #[error(
         "leaderElection needs leaseDuration above renewDeadline above retryPeriod, and a lease of whole seconds"

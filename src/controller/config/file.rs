@@ -54,6 +54,8 @@ pub struct RawController {
     pub(super) webhook: RawWebhook,
     /// Not upstream's: whether pods may name their own path and federation by annotation.
     pub(super) pod_annotations: bool,
+    /// Not upstream's: whether many entries that nobody wants may be deleted at once.
+    pub(super) allow_mass_deletes: bool,
     /// Not upstream's: the trust domains that a pod's annotation may name.
     pub(super) pod_annotation_trust_domains: Vec<String>,
 }

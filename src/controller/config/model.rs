@@ -2,8 +2,12 @@
 
 use crate::{
     config::{listen::HealthChecks, log::Log},
+    controller::{
+        guard::Limit,
+        ownership::Ownership,
+        settings::{Acted, Settings},
+    },
     k8s::Access,
-    spiffe::TrustDomain,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,9 +23,6 @@ pub mod default {
     pub const SOCKET_PATH: &str = "/spire-server/api.sock";
     /// `webhook.port`
     pub const WEBHOOK_PORT: u16 = 9443;
-    /// `parentIDTemplate`
-    pub const PARENT_ID_TEMPLATE: &str =
-        "spiffe://{{ .TrustDomain }}/spire/agent/k8s_psat/{{ .ClusterName }}/{{ .NodeMeta.UID }}";
     /// `leaderElection.leaseDuration`
     pub const LEASE_DURATION: Duration = Duration::from_secs(15);
     /// `leaderElection.renewDeadline`
@@ -34,26 +35,18 @@ pub mod default {
 }
 
 /// What the controller needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ControllerConfig {
-    /// The cluster's name, as node attestation has it.
-    pub cluster_name: String,
-    /// The trust domain of every identity.
-    pub trust_domain: TrustDomain,
-    /// The domain of the cluster's services; `None` where nobody says it.
-    pub cluster_domain: Option<String>,
-    /// Regular expressions, not anchored (as upstream): namespaces that get no identities.
-    pub ignore_namespaces: Vec<String>,
-    /// Which objects are ours.
-    pub class: Class,
-    /// The template of each entry's parent.
-    pub parent_id_template: String,
-    /// Which kinds are looked at.
-    pub kinds: Kinds,
+    /// What decides which entries are wanted.
+    pub settings: Settings,
     /// Which entries of the server are ours.
     pub ownership: Ownership,
-    /// Whether pods may name their path and federation by annotation.
-    pub annotations: Annotations,
+    /// How many entries may be deleted at once for their absence.
+    pub limit: Limit,
+    /// Whether federation is looked at.
+    pub federations: Acted,
+    /// The API server is asked for custom resources with these labels only; empty for all.
+    pub label_selector: String,
     /// Where pods are watched; empty for everywhere.
     pub namespaces: Vec<NamespaceScope>,
     /// How often everything is compared with the server's entries.
@@ -74,67 +67,6 @@ pub struct ControllerConfig {
     pub log: Log,
     /// How it comes to the API server.
     pub access: Access,
-}
-
-/// The class rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Class {
-    /// The class that is ours; empty: the classless ones.
-    pub name: String,
-    /// Objects without a class.
-    pub classless: Classless,
-    /// Whether the API server is asked for objects with the label of our class only.
-    pub filter: ClassFilter,
-}
-
-/// Objects without a class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Classless {
-    /// Are somebody else's.
-    #[default]
-    Ignored,
-    /// Are ours too.
-    Watched,
-}
-
-/// Which objects the API server is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClassFilter {
-    /// All; the class is looked up in each.
-    #[default]
-    BySpec,
-    /// Those with the label `spire.spiffe.io/class-name` of our class.
-    ByLabel,
-}
-
-/// Which kinds are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kinds {
-    /// `ClusterSPIFFEID`
-    pub spiffe_ids: bool,
-    /// `ClusterStaticEntry`
-    pub static_entries: bool,
-    /// `ClusterFederatedTrustDomain`
-    pub federated_trust_domains: bool,
-}
-
-/// Which entries are the controller's to change and delete, by their IDs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ownership {
-    /// Only those that begin with this and a dot; `None`: all.
-    pub prefix: Option<String>,
-    /// Those of another controller that is gone, to be deleted: that begin with this and a dot, or, if it
-    /// is empty, that have no dot.
-    pub cleanup: Option<String>,
-}
-
-/// The annotations of the old registrar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Annotations {
-    /// Say nothing to us.
-    Ignored,
-    /// `spiffe.io/spiffe-id` names the path, `spiffe.io/federatesWith` trust domains among these.
-    Honoured(Vec<TrustDomain>),
 }
 
 /// A namespace in which pods are watched.

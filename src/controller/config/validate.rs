@@ -4,11 +4,8 @@
 use super::{
     cluster_domain,
     error::ConfigError,
-    file::{GoDuration, RawController, RawHealth, RawLeaderElection, RawNamespace},
-    model::{
-        Annotations, Class, ClassFilter, Classless, ControllerConfig, Kinds, LeaseConfig,
-        NamespaceScope, Ownership, WebhookConfig, default,
-    },
+    file::{GoDuration, RawController, RawHealth, RawLeaderElection, RawNamespace, RawReconcile},
+    model::{ControllerConfig, LeaseConfig, NamespaceScope, WebhookConfig, default},
 };
 use crate::{
     config::{
@@ -16,13 +13,21 @@ use crate::{
         listen::HealthChecks,
         log::{Format, Level, Log},
     },
+    controller::{
+        guard::Limit,
+        ownership::Ownership,
+        settings::{Acted, AnnotationRule, ClassRule, DEFAULT_PARENT_ID_TEMPLATE, Settings},
+        template::{Subject, Template},
+    },
     k8s::Access,
-    spiffe::{EntryId, TrustDomain},
+    spiffe::TrustDomain,
 };
+use regex::Regex;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -54,8 +59,8 @@ pub struct Validated {
 
 /// 64 MiB, as everywhere: a page of entries is 1 MiB at most from our server, and 4 MiB from SPIRE's.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// What is left of an entry ID's 255 bytes for a UUID is more than enough.
-const MAX_PREFIX_BYTES: usize = 200;
+/// By which the objects of a class are told apart without reading them.
+const CLASS_LABEL: &str = "spire.spiffe.io/class-name";
 
 impl RawController {
     /// Reads a file.
@@ -86,31 +91,17 @@ impl RawController {
                 instead: "create the entries with `finial server entry create -data`",
             });
         }
+        let namespaces = self.namespaces()?;
         let config = ControllerConfig {
-            trust_domain,
-            cluster_domain: match self.cluster_domain.as_str() {
-                "" => cluster_domain::detect(&surroundings.resolv_conf),
-                domain => Some(domain.to_owned()),
-            },
-            ignore_namespaces: self.ignore_namespaces()?,
-            class: Class {
-                name: self.class_name.clone(),
-                classless: if self.watch_classless || self.class_name.is_empty() {
-                    Classless::Watched
-                } else {
-                    Classless::Ignored
-                },
-                filter: if self.filter_by_class_name && !self.class_name.is_empty() {
-                    ClassFilter::ByLabel
-                } else {
-                    ClassFilter::BySpec
-                },
-            },
-            parent_id_template: or(&self.parent_id_template, default::PARENT_ID_TEMPLATE),
-            kinds: self.kinds(),
+            settings: self.settings(trust_domain, &namespaces, surroundings)?,
             ownership: self.ownership()?,
-            annotations: self.annotations()?,
-            namespaces: self.namespaces()?,
+            limit: if self.allow_mass_deletes { Limit::Unlimited } else { Limit::Share },
+            federations: self.acted(|only| only.cluster_federated_trust_domains),
+            label_selector: match (self.filter_by_class_name, self.class_name.as_str()) {
+                (true, name) if !name.is_empty() => format!("{CLASS_LABEL}={name}"),
+                _ => String::new(),
+            },
+            namespaces,
             full_pass: self.gc_interval.map_or(default::FULL_PASS, |GoDuration(interval)| interval),
             socket_path: self.socket_path(surroundings),
             max_message_bytes: self.max_message_bytes()?,
@@ -120,7 +111,6 @@ impl RawController {
             health: health(&self.health)?,
             log: self.log(surroundings)?,
             access: surroundings.kubeconfig.clone().map_or(Access::InCluster, Access::Kubeconfig),
-            cluster_name: self.cluster_name,
         };
         Ok(Validated { config, idle })
     }
@@ -161,52 +151,68 @@ impl RawController {
         }
     }
 
-    fn ignore_namespaces(&self) -> Result<Vec<String>, ConfigError> {
-        let Some(patterns) = self.ignore_namespaces.clone() else {
-            return Ok(default::IGNORE_NAMESPACES.map(str::to_owned).to_vec());
+    fn settings(
+        &self,
+        trust_domain: TrustDomain,
+        namespaces: &[NamespaceScope],
+        surroundings: &Surroundings,
+    ) -> Result<Settings, ConfigError> {
+        let template = or(&self.parent_id_template, DEFAULT_PARENT_ID_TEMPLATE);
+        let cluster_domain = match self.cluster_domain.as_str() {
+            "" => cluster_domain::detect(&surroundings.resolv_conf).unwrap_or_default(),
+            domain => domain.to_owned(),
         };
-        for pattern in &patterns {
-            regex::Regex::new(pattern).map_err(|source| ConfigError::Pattern {
-                pattern: pattern.clone(),
-                source: Box::new(source),
-            })?;
-        }
-        Ok(patterns)
+        Ok(Settings {
+            trust_domain,
+            cluster_name: self.cluster_name.as_str().into(),
+            cluster_domain: cluster_domain.into(),
+            parent_id_template: Template::compile(&template, Subject::Node)
+                .map(Arc::new)
+                .map_err(|source| ConfigError::ParentTemplate { template, source })?,
+            ignore_namespaces: self.ignore_namespaces()?,
+            pod_namespaces: namespaces.iter().map(|scope| scope.name.as_str().into()).collect(),
+            class: ClassRule {
+                class_name: self.class_name.clone(),
+                watch_classless: self.watch_classless,
+            },
+            spiffe_ids: self.acted(|only| only.cluster_spiffe_ids),
+            static_entries: self.acted(|only| only.cluster_static_entries),
+            annotations: self.annotations()?,
+        })
     }
 
-    fn kinds(&self) -> Kinds {
-        self.reconcile.as_ref().map_or(
-            Kinds { spiffe_ids: true, static_entries: true, federated_trust_domains: true },
-            |only| Kinds {
-                spiffe_ids: only.cluster_spiffe_ids,
-                static_entries: only.cluster_static_entries,
-                federated_trust_domains: only.cluster_federated_trust_domains,
-            },
-        )
+    fn ignore_namespaces(&self) -> Result<Vec<Regex>, ConfigError> {
+        let defaults = || default::IGNORE_NAMESPACES.map(str::to_owned).to_vec();
+        let patterns = self.ignore_namespaces.clone().unwrap_or_else(defaults);
+        let compiled = patterns.into_iter().map(|pattern| {
+            Regex::new(&pattern)
+                .map_err(|source| ConfigError::Pattern { pattern, source: Box::new(source) })
+        });
+        compiled.collect()
+    }
+
+    /// Without a block of kinds all are acted upon.
+    fn acted(&self, of: impl FnOnce(&RawReconcile) -> bool) -> Acted {
+        if self.reconcile.as_ref().is_none_or(of) { Acted::Upon } else { Acted::Not }
     }
 
     fn ownership(&self) -> Result<Ownership, ConfigError> {
-        let prefix = prefix("entryIDPrefix", &self.entry_id_prefix)?;
-        let cleanup = self.entry_id_prefix_cleanup.clone();
-        if let Some(cleanup) = &cleanup {
-            self::prefix("entryIDPrefixCleanup", cleanup)?;
-            // Both empty would be: own all entries, and clean up all of them.
-            if *cleanup == self.entry_id_prefix {
-                return Err(ConfigError::SamePrefix);
-            }
+        let cleanup = self.entry_id_prefix_cleanup.as_deref();
+        if self.entry_id_prefix.is_empty() && cleanup.is_some() {
+            return Err(ConfigError::NothingToCleanUp);
         }
-        Ok(Ownership { prefix, cleanup })
+        Ok(Ownership::new(&self.entry_id_prefix, cleanup)?)
     }
 
-    fn annotations(&self) -> Result<Annotations, ConfigError> {
+    fn annotations(&self) -> Result<AnnotationRule, ConfigError> {
         if !self.pod_annotations {
-            return Ok(Annotations::Ignored);
+            return Ok(AnnotationRule::default());
         }
         let names = self.pod_annotation_trust_domains.iter().map(|name| {
             TrustDomain::parse_name_or_id(name)
                 .map_err(|source| ConfigError::AnnotationTrustDomain { name: name.clone(), source })
         });
-        Ok(Annotations::Honoured(names.collect::<Result<_, _>>()?))
+        Ok(AnnotationRule { spiffe_id: true, federates_with: names.collect::<Result<_, _>>()? })
     }
 
     fn namespaces(&self) -> Result<Vec<NamespaceScope>, ConfigError> {
@@ -298,20 +304,6 @@ impl RawController {
 
 fn or(value: &str, otherwise: &str) -> String {
     if value.is_empty() { otherwise.to_owned() } else { value.to_owned() }
-}
-
-fn prefix(key: &'static str, value: &str) -> Result<Option<String>, ConfigError> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    let is_usable = value.len() <= MAX_PREFIX_BYTES
-        && EntryId::parse(value).is_ok()
-        && !value.starts_with('.')
-        && !value.ends_with('.');
-    if is_usable {
-        return Ok(Some(value.to_owned()));
-    }
-    Err(ConfigError::Prefix { key, value: value.to_owned() })
 }
 
 fn scope((name, only): (&String, &Option<RawNamespace>)) -> NamespaceScope {

@@ -63,7 +63,11 @@ impl EntryApi {
         loop {
             let request =
                 ListEntriesRequest { page_size: PAGE_ROWS, page_token, ..Default::default() };
-            let page = self.call(async |mut client: EntryClient<Channel>| client.list_entries(request).await).await?;
+            let page = self
+                .call(async move |mut client: EntryClient<Channel>| {
+                    client.list_entries(request).await
+                })
+                .await?;
             entries.extend(page.entries.iter().filter_map(readable));
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -85,7 +89,11 @@ impl EntryApi {
             ..types::Entry::from(*spec)
         });
         let request = BatchCreateEntryRequest { entries: wire.collect(), output_mask: None };
-        let answer = self.call(async |mut client: EntryClient<Channel>| client.batch_create_entry(request).await).await?;
+        let answer = self
+            .call(async move |mut client: EntryClient<Channel>| {
+                client.batch_create_entry(request).await
+            })
+            .await?;
         check_count(entries.len(), answer.results.len())?;
         let results = answer.results.into_iter().map(|result| {
             let entry = result.entry.as_ref().and_then(readable);
@@ -120,7 +128,11 @@ impl EntryApi {
             input_mask: None,
             output_mask: Some(types::EntryMask::default()),
         };
-        let answer = self.call(async |mut client: EntryClient<Channel>| client.batch_update_entry(request).await).await?;
+        let answer = self
+            .call(async move |mut client: EntryClient<Channel>| {
+                client.batch_update_entry(request).await
+            })
+            .await?;
         check_count(entries.len(), answer.results.len())?;
         Ok(answer.results.into_iter().map(|result| done(result.status)).collect())
     }
@@ -135,7 +147,11 @@ impl EntryApi {
     ) -> Result<Vec<Result<(), Refusal>>, ApiError> {
         let request =
             BatchDeleteEntryRequest { ids: ids.iter().map(|id| id.as_str().to_owned()).collect() };
-        let answer = self.call(async |mut client: EntryClient<Channel>| client.batch_delete_entry(request).await).await?;
+        let answer = self
+            .call(async move |mut client: EntryClient<Channel>| {
+                client.batch_delete_entry(request).await
+            })
+            .await?;
         check_count(ids.len(), answer.results.len())?;
         let results = answer.results.into_iter().map(|result| match done(result.status) {
             Err(refusal) if refusal.code == Code::NotFound => Ok(()),
@@ -144,10 +160,10 @@ impl EntryApi {
         Ok(results.collect())
     }
 
-    async fn call<T>(
-        &self,
-        ask: impl AsyncFnOnce(EntryClient<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T, ApiError> {
+    async fn call<T, F>(&self, ask: impl FnOnce(EntryClient<Channel>) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let answer = async { Ok(ask(self.client().await?).await?.into_inner()) };
         let answer = timeout(CALL_WITHIN, answer).await;
         let answer = answer.unwrap_or(Err(ApiError::Timeout(CALL_WITHIN)));
@@ -172,8 +188,8 @@ impl EntryApi {
 
 /// The entry, unless it breaks a rule that another server's do not have.
 fn readable(wire: &types::Entry) -> Option<Entry> {
-    let entry = wire::entry::entry(wire)
-        .map_err(|source| UnreadableEntry { id: wire.id.clone(), source });
+    let entry =
+        wire::entry::entry(wire).map_err(|source| UnreadableEntry { id: wire.id.clone(), source });
     entry.map_err(|error| tracing::warn!(%error, "an entry of the server is left alone")).ok()
 }
 

@@ -7,9 +7,7 @@
 use super::refusals::Refusals;
 use crate::{
     controller::{
-        entries::{
-            ApiError, CREATE_BATCH, Created, DELETE_BATCH, EntryApi, Refusal, UPDATE_BATCH,
-        },
+        entries::{ApiError, CREATE_BATCH, Created, DELETE_BATCH, EntryApi, Refusal, UPDATE_BATCH},
         guard::{Guard, Pass},
         ledger::{Changes, Deletion, Ledger, Update},
         metrics::{Change, ControllerMetrics},
@@ -80,7 +78,10 @@ impl Calls {
             deletion.pod.as_deref().is_some_and(|pod| self.refusals.concerns_pod(pod))
         });
         if !kept.is_empty() {
-            tracing::info!(entries = kept.len(), "kept: the server refuses what comes in their place");
+            tracing::info!(
+                entries = kept.len(),
+                "kept: the server refuses what comes in their place"
+            );
         }
         now
     }
@@ -90,7 +91,10 @@ impl Calls {
         let items: Vec<_> =
             creates.iter().zip(ids).map(|((_, wanted), id)| (id, &wanted.spec)).collect();
         let api = &self.api;
-        let calls = items.chunks(CREATE_BATCH).map(|batch| api.create(batch));
+        let mut calls = Vec::new();
+        for batch in items.chunks(CREATE_BATCH) {
+            calls.push(api.create(batch));
+        }
         let answers: Vec<_> = stream::iter(calls).buffered(AT_ONCE).collect().await;
         for (batch, answer) in creates.chunks(CREATE_BATCH).zip(answers) {
             for ((key, wanted), result) in batch.iter().zip(answer?) {
@@ -120,7 +124,10 @@ impl Calls {
         let items: Vec<_> =
             updates.iter().map(|update| (update.id.clone(), &update.wanted.spec)).collect();
         let api = &self.api;
-        let calls = items.chunks(UPDATE_BATCH).map(|batch| api.update(batch));
+        let mut calls = Vec::new();
+        for batch in items.chunks(UPDATE_BATCH) {
+            calls.push(api.update(batch));
+        }
         let answers: Vec<_> = stream::iter(calls).buffered(AT_ONCE).collect().await;
         for (batch, answer) in updates.chunks(UPDATE_BATCH).zip(answers) {
             for (update, result) in batch.iter().zip(answer?) {
@@ -167,7 +174,10 @@ impl Calls {
     async fn delete(&mut self, deletions: Vec<Deletion>) -> Result<(), ApiError> {
         let ids: Vec<_> = deletions.iter().map(|deletion| deletion.id.clone()).collect();
         let api = &self.api;
-        let calls = ids.chunks(DELETE_BATCH).map(|batch| api.delete(batch));
+        let mut calls = Vec::new();
+        for batch in ids.chunks(DELETE_BATCH) {
+            calls.push(api.delete(batch));
+        }
         let answers: Vec<_> = stream::iter(calls).buffered(AT_ONCE).collect().await;
         for (batch, answer) in deletions.chunks(DELETE_BATCH).zip(answers) {
             for (deletion, result) in batch.iter().zip(answer?) {

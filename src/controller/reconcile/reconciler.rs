@@ -9,8 +9,8 @@ use crate::{
     controller::{
         entries::{ApiError, EntryApi},
         guard::{Guard, Limit, Pass},
-        ledger::Ledger,
         lease::Role,
+        ledger::Ledger,
         metrics::ControllerMetrics,
         ownership::Ownership,
         plan::{Delta, Plan},
@@ -184,8 +184,8 @@ impl Reconciler {
         match done {
             Ok(()) => {
                 self.backoff.reset();
-                let wanted = self.plan.wanted().count();
-                self.metrics.passed(began.elapsed(), wanted, self.calls.held);
+                let owned = self.calls.ledger.owned();
+                self.metrics.passed(began.elapsed(), owned, self.calls.held);
                 self.report();
             }
             Err(error) => self.lose(&error),

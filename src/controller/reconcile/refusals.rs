@@ -91,10 +91,6 @@ impl Refusals {
         let first = keys.and_then(|keys| keys.iter().next()).and_then(|key| self.by_key.get(key));
         (keys.map_or(0, HashSet::len), first.map(|refused| refused.message.as_str()))
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -106,7 +102,9 @@ mod tests {
         let spec = EntrySpec {
             spiffe_id: SpiffeId::parse("spiffe://d/w").unwrap(),
             parent_id: SpiffeId::parse("spiffe://d/n").unwrap(),
-            selectors: [Selector::parse(&format!("k8s:pod-uid:{pod}")).unwrap()].into_iter().collect(),
+            selectors: [Selector::parse(&format!("k8s:pod-uid:{pod}")).unwrap()]
+                .into_iter()
+                .collect(),
             x509_svid_ttl_secs: 0,
             jwt_svid_ttl_secs: 0,
             federates_with: Vec::new(),
@@ -140,6 +138,6 @@ mod tests {
         }
         assert!(refusals.next_retry().unwrap() <= now + RETRY_LAST);
         assert_eq!(refusals.settle(&key), Some(entry.owner.clone()));
-        assert_eq!((refusals.of(&entry.owner), refusals.is_empty()), ((0, None), true));
+        assert_eq!((refusals.of(&entry.owner), refusals.next_retry()), ((0, None), None));
     }
 }

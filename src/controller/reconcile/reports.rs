@@ -35,7 +35,10 @@ fn rule(report: &RuleReport<'_>, refused: usize, why: Option<&str>) -> Report {
         let mut parts = Vec::new();
         for (count, what) in [
             (stats.pods_waiting, "pods wait for something that is not known yet"),
-            (stats.pods_contradicted, "pods can never have the workload selectors and get no entry"),
+            (
+                stats.pods_contradicted,
+                "pods can never have the workload selectors and get no entry",
+            ),
         ] {
             if count > 0 {
                 parts.push(format!("{count} {what}"));

@@ -5,8 +5,9 @@
 
 use super::report::{Ready, Report};
 use crate::{
+    controller::lease::Role,
     k8s::{Fault, KubeClient, KubeError},
-    runtime::{Backoff, Clock, Shutdown, bell::Bell},
+    runtime::{Backoff, Clock, Reader, Shutdown, bell::Bell},
 };
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -43,6 +44,8 @@ struct Board {
 pub(in crate::controller) struct StatusWriter {
     pub(in crate::controller) kube: KubeClient,
     pub(in crate::controller) board: StatusBoard,
+    /// Only who leads writes.
+    pub(in crate::controller) role: Reader<Role>,
     pub(in crate::controller) clock: Clock,
     /// Who says so, in Events.
     pub(in crate::controller) identity: String,
@@ -95,7 +98,7 @@ impl StatusBoard {
 
 impl StatusWriter {
     /// Writes until the end of the program.
-    pub(in crate::controller) async fn run(self) {
+    pub(in crate::controller) async fn run(mut self) {
         let mut written: HashMap<Place, Written> = HashMap::new();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
         let (mut told, mut events) = (None, Events::Written);
@@ -104,6 +107,11 @@ impl StatusWriter {
                 biased;
                 () = self.shutdown.requested() => return,
                 () = self.board.0.bell.heard() => {}
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.requested() => return,
+                role = self.role.wait_for(|role| *role == Role::Leads) => if role.is_err() { return },
             }
             let mut failed = BTreeMap::new();
             for (place, report) in self.board.take() {
@@ -185,7 +193,9 @@ impl StatusWriter {
         let (resource, name) = (resource(place.0), Arc::clone(&place.1));
         let object = self
             .kube
-            .call(async move |client| Api::<DynamicObject>::all_with(client, &resource).get(&name).await)
+            .call(async move |client| {
+                Api::<DynamicObject>::all_with(client, &resource).get(&name).await
+            })
             .await?;
         let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
         let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
@@ -248,7 +258,10 @@ impl Events {
         match written {
             Ok(_) => {}
             Err(KubeError::Answer(status)) if status.code == 403 => {
-                tracing::warn!(error = status.message, "no Events are written: the conditions say it");
+                tracing::warn!(
+                    error = status.message,
+                    "no Events are written: the conditions say it"
+                );
                 *self = Self::Refused;
             }
             Err(error) => tracing::debug!(%error, "an Event was not written"),

@@ -96,8 +96,11 @@ async fn watch<S: Source>(
     standing.failures = 0;
     loop {
         // A watch ends by itself in time, a list does not.
-        let patience =
-            if is_listing { PAGE_WITHIN } else { PAGE_WITHIN + Duration::from_secs(WATCH_SECS.into()) };
+        let patience = if is_listing {
+            PAGE_WITHIN
+        } else {
+            PAGE_WITHIN + Duration::from_secs(WATCH_SECS.into())
+        };
         let next = tokio::select! {
             biased;
             () = follower.shutdown.requested() => return Ended::Done,
@@ -182,7 +185,11 @@ impl Standing {
         match source.when_refused() {
             WhenRefused::Insist => self.tell(&cause),
             WhenRefused::GiveWay => {
-                tracing::warn!(kind = self.name, error = cause, "another kind is asked for instead");
+                tracing::warn!(
+                    kind = self.name,
+                    error = cause,
+                    "another kind is asked for instead"
+                );
                 return false;
             }
             WhenRefused::Renounce(news) => {

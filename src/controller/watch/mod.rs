@@ -9,6 +9,6 @@ mod source;
 
 pub(super) use follow::{Follower, follow};
 pub(super) use source::{
-    Endpoints, EndpointSlices, Federations, Namespaces, News, Nodes, Pods, SpiffeIds, Source,
-    StaticEntries,
+    EndpointSlices, Endpoints, Federations, Namespaces, News, Nodes, Pods, Source, SpiffeIds,
+    StaticEntries, Trim,
 };

@@ -29,9 +29,8 @@ impl Refusals {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let is_time = !self.was_given
-            && !self.is_renounced
-            && now.duration_since(since) >= RENOUNCE_AFTER;
+        let is_time =
+            !self.was_given && !self.is_renounced && now.duration_since(since) >= RENOUNCE_AFTER;
         self.is_renounced |= is_time;
         is_time
     }

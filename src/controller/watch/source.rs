@@ -1,17 +1,15 @@
 //! The kinds that the controller follows: where they are, and what their objects become.
 
 use crate::controller::{
-    crd::{
-        self, ClusterFederatedTrustDomain, ClusterSpiffeId, ClusterStaticEntry, CrdError,
-    },
     config::model::NamespaceScope,
+    crd::{self, ClusterFederatedTrustDomain, ClusterSpiffeId, ClusterStaticEntry, CrdError},
     world::{Event, Kind, Owner, Scope, Trimmer},
 };
 use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Resource,
-    core::NamespaceResourceScope,
     api::{ApiResource, DynamicObject},
+    core::NamespaceResourceScope,
     runtime::watcher,
 };
 use parking_lot::Mutex;
@@ -21,7 +19,7 @@ use std::{fmt::Debug, sync::Arc};
 /// A kind of object, or a part of it.
 pub(in crate::controller) trait Source: Send + 'static {
     /// The object as the API server sends it.
-    type Object: Clone + Debug + DeserializeOwned + Send + 'static;
+    type Object: Resource + Clone + Debug + DeserializeOwned + Send + 'static;
     /// What it becomes.
     type News: Send + 'static;
 
@@ -221,7 +219,9 @@ impl Source for Endpoints {
         trimmed(
             event,
             endpoints_scope(self.namespace.as_ref()),
-            |endpoints| told(self.trim.lock().legacy_endpoints(endpoints)).map(Event::EndpointsApplied),
+            |endpoints| {
+                told(self.trim.lock().legacy_endpoints(endpoints)).map(Event::EndpointsApplied)
+            },
             |endpoints| endpoints_deleted(endpoints.metadata.namespace, endpoints.metadata.name),
         )
     }
@@ -357,7 +357,8 @@ fn declared(
     owner: fn(Arc<str>) -> Owner,
     read: impl FnOnce(DynamicObject) -> Result<News, CrdError>,
 ) -> Option<News> {
-    let named = |object: &DynamicObject| object.meta().name.as_deref().map(|name| owner(name.into()));
+    let named =
+        |object: &DynamicObject| object.meta().name.as_deref().map(|name| owner(name.into()));
     trimmed(
         event,
         Scope::all(kind),
@@ -374,5 +375,7 @@ fn endpoints_deleted(namespace: Option<String>, name: Option<String>) -> Option<
 }
 
 fn told<T, E: std::error::Error>(object: Result<T, E>) -> Option<T> {
-    object.map_err(|error| tracing::warn!(%error, "an object of the API server is passed over")).ok()
+    object
+        .map_err(|error| tracing::warn!(%error, "an object of the API server is passed over"))
+        .ok()
 }

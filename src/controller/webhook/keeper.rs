@@ -98,7 +98,10 @@ impl Keeper {
             let wait = match kept {
                 Ok(()) => {
                     if told.take().is_some() {
-                        tracing::info!(configuration = self.configuration, "webhook is trusted again");
+                        tracing::info!(
+                            configuration = self.configuration,
+                            "webhook is trusted again"
+                        );
                     }
                     backoff.reset();
                     jittered(LOOK_EVERY, 0.2)

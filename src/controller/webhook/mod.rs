@@ -13,7 +13,6 @@ mod keeper;
 mod review;
 mod serve;
 
-pub(super) use certificate::Shown;
 pub(super) use judge::Judge;
 pub(super) use keeper::Keeper;
 pub(super) use serve::serve;

@@ -30,11 +30,6 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// After an accept that failed: out of descriptors, most likely.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The TLS library cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up TLS for the webhook")]
-pub(in crate::controller) struct TlsError(#[from] rustls::Error);
-
 /// Serves until `shutdown`, each connection as a task of `tasks`. Dropping it is safe.
 ///
 /// # Errors
@@ -45,7 +40,7 @@ pub(in crate::controller) fn serve(
     judge: Arc<Judge>,
     tasks: &TaskSet,
     shutdown: &Shutdown,
-) -> Result<(), TlsError> {
+) -> Result<(), rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -123,7 +118,9 @@ async fn answer(request: Request<Incoming>, judge: &Judge) -> Response<Full<Byte
             Ok(review) => response(StatusCode::OK, "application/json", review),
             Err(error) => response(StatusCode::BAD_REQUEST, "text/plain", format!("{error}\n")),
         },
-        Ok(Err(_)) => response(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "too large or broken\n"),
+        Ok(Err(_)) => {
+            response(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "too large or broken\n")
+        }
         Err(_) => response(StatusCode::REQUEST_TIMEOUT, "text/plain", "the request is too slow\n"),
     }
 }

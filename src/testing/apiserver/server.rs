@@ -159,6 +159,12 @@ impl ApiServer {
         self.state.lock().asked.reader()
     }
 
+    /// Moves when something happens to an object.
+    #[must_use]
+    pub fn pulse(&self) -> Reader<u64> {
+        self.state.lock().pulse.reader()
+    }
+
     /// Goes away: connections break, new ones are refused.
     pub async fn go_away(&mut self) {
         self.presence.request();

@@ -55,8 +55,8 @@ fn refusal(text: &str) -> String {
 #[test]
 fn the_file_of_upstreams_chart_is_taken_as_it_is() {
     let config = config(CHART);
-    assert_eq!(config.cluster_name, "example-cluster");
-    assert_eq!(config.ownership.prefix.as_deref(), Some("example-cluster"));
+    assert_eq!(&*config.settings.cluster_name, "example-cluster");
+    assert_eq!(config.ownership, Ownership::new("example-cluster", None).unwrap());
     assert_eq!(config.full_pass, Duration::from_secs(10));
     assert_eq!(config.metrics, Some(SocketAddr::from(([0; 4], 8082))));
     let health = config.health.unwrap();
@@ -64,7 +64,7 @@ fn the_file_of_upstreams_chart_is_taken_as_it_is() {
         (health.bind.port(), health.live_path.as_str(), health.ready_path.as_str()),
         (8083, "/healthz", "/readyz")
     );
-    assert_eq!(config.class.classless, Classless::Watched);
+    assert!(config.settings.class.watch_classless);
     let lease = config.lease.unwrap();
     assert_eq!((lease.duration.as_secs(), lease.namespace.as_deref()), (15, Some("spire-server")));
     assert_eq!(config.socket_path, Path::new("/tmp/spire-server/private/api.sock"));
@@ -74,19 +74,22 @@ fn the_file_of_upstreams_chart_is_taken_as_it_is() {
 #[test]
 fn a_file_that_says_little_gets_upstreams_defaults() {
     let config = config(LEAST);
-    assert_eq!(config.ignore_namespaces, ["kube-system", "kube-public", "spire-system"]);
+    assert!(config.settings.ignores("my-kube-system-x") && !config.settings.ignores("prod"));
     assert_eq!(config.socket_path, Path::new("/spire-server/api.sock"));
     assert_eq!((config.metrics, config.health, config.lease), (None, None, None));
     assert_eq!(config.full_pass, Duration::from_secs(600));
     // Upstream: with no class of its own a controller takes the classless objects.
-    assert_eq!(config.class.classless, Classless::Watched);
-    assert!(config.kinds.spiffe_ids && config.kinds.static_entries);
+    assert!(config.settings.class.accepts(""));
+    assert_eq!((config.settings.spiffe_ids, config.federations), (Acted::Upon, Acted::Upon));
 }
 
 #[test]
 fn a_block_of_kinds_names_all_that_are_looked_at() {
-    let kinds = config(&format!("{LEAST}reconcile: {{clusterSPIFFEIDs: true}}")).kinds;
-    assert!(kinds.spiffe_ids && !kinds.static_entries && !kinds.federated_trust_domains);
+    let config = config(&format!("{LEAST}reconcile: {{clusterSPIFFEIDs: true}}"));
+    assert_eq!(
+        (config.settings.spiffe_ids, config.settings.static_entries, config.federations),
+        (Acted::Upon, Acted::Not, Acted::Not)
+    );
 }
 
 #[test]
@@ -108,9 +111,10 @@ fn values_that_cannot_work_are_refused_with_what_was_expected() {
         ("logEncoding: xml", "logEncoding is \"xml\""),
         ("gcInterval: -1", "negative"),
         ("gcInterval: soon", "duration"),
-        ("entryIDPrefix: 'a b'", "entryIDPrefix is \"a b\""),
-        ("entryIDPrefix: a\nentryIDPrefixCleanup: a", "can not be the same value"),
-        ("entryIDPrefixCleanup: ''", "can not be the same value"),
+        ("entryIDPrefix: 'a b'", "entryIDPrefix \"a b"),
+        ("entryIDPrefix: a\nentryIDPrefixCleanup: a", "as is entryIDPrefix"),
+        ("entryIDPrefixCleanup: ''", "needs entryIDPrefix"),
+        ("parentIDTemplate: '{{ .PodMeta }'", "parentIDTemplate"),
         ("staticManifestPath: /manifests", "staticManifestPath is a setting"),
         ("cacheNamespace: a\ncacheNamespaces: {b: }", "exclude each other"),
         ("leaderElection: {leaderElect: true}", "leaderElection.resourceName is required"),
@@ -149,7 +153,7 @@ fn flags_and_environment_have_their_say() {
     let config = raw(LEAST).unwrap().validate(&surroundings).unwrap().config;
     assert_eq!(config.socket_path, Path::new("/flag.sock"));
     assert_eq!(config.access, Access::Kubeconfig("/k".into()));
-    assert_eq!((config.webhook, config.cluster_domain.as_deref()), (None, Some("cluster.local")));
+    assert_eq!((config.webhook, &*config.settings.cluster_domain), (None, "cluster.local"));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
     let named = raw(&format!("{LEAST}spireServerSocketPath: /file.sock")).unwrap();
     assert_eq!(named.validate(&surroundings).unwrap().config.socket_path, Path::new("/file.sock"));

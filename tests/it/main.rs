@@ -13,6 +13,7 @@ mod bench_rows;
 mod ca;
 mod cli;
 mod conformance;
+mod controller;
 mod csi;
 mod dev;
 mod entry_api;

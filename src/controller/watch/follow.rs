@@ -43,6 +43,8 @@ enum Ended {
     Done,
     /// The client is of no use, or hangs.
     Client,
+    /// The API server does not know any more where the watch stood.
+    Forgotten,
 }
 
 /// What a source has been through.
@@ -70,12 +72,11 @@ pub(in crate::controller) async fn follow<S: Source>(source: S, follower: &Follo
             client = follower.kube.client() => client,
         };
         match client {
-            Ok(client) => {
-                if let Ended::Done = watch(&source, follower, client, &mut standing).await {
-                    return;
-                }
-                follower.kube.forget();
-            }
+            Ok(client) => match watch(&source, follower, client, &mut standing).await {
+                Ended::Done => return,
+                Ended::Client => follower.kube.forget(),
+                Ended::Forgotten => continue,
+            },
             Err(error) => standing.tell(&error.to_string()),
         }
         if !standing.wait(&follower.shutdown).await {
@@ -109,6 +110,11 @@ async fn watch<S: Source>(
         let event = match next {
             Ok(Some(Ok(event))) => event,
             Ok(Some(Err(error))) => {
+                // Told at the start of a watch, kube-runtime would ask for the same for ever.
+                if status(&error) == Some(410) {
+                    tracing::debug!(kind = standing.name, "the watch was too old, listing anew");
+                    return Ended::Forgotten;
+                }
                 if !standing.failed(source, follower, &error).await {
                     return Ended::Done;
                 }
@@ -171,11 +177,6 @@ impl Standing {
         follower: &Follower<S::News>,
         error: &watcher::Error,
     ) -> bool {
-        // The history is gone: nothing is wrong, and the list that follows says what was missed.
-        if status(error) == Some(410) {
-            tracing::debug!(kind = self.name, "the watch was too old, listing anew");
-            return true;
-        }
         self.failures += 1;
         let cause = error.to_string();
         if !self.refusals.failed(status(error), Instant::now()) {

@@ -1,4 +1,5 @@
-//! JSON merge patch (RFC 7396), which also stands in for server-side apply.
+//! JSON merge patch (RFC 7396), which also stands in for server-side apply, and of strategic merge patch
+//! what our patches use: lists of named objects are merged by name.
 
 use serde_json::{Map, Value};
 
@@ -15,8 +16,21 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     for (key, value) in patch {
         if value.is_null() {
             target.remove(key);
+        } else if key == "webhooks" {
+            merge_named(target.entry(key.clone()).or_insert(Value::Null), value);
         } else {
             merge(target.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The list that Kubernetes merges by its objects' names.
+fn merge_named(target: &mut Value, patch: &Value) {
+    let (Value::Array(target), Value::Array(patch)) = (target, patch) else { return };
+    for one in patch {
+        match target.iter_mut().find(|there| there["name"] == one["name"]) {
+            Some(there) => merge(there, one),
+            None => target.push(one.clone()),
         }
     }
 }

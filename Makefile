@@ -1,9 +1,11 @@
-# `make` lists the targets. A fresh Debian needs Rust and Python 3; scripts/setup.sh brings the rest.
+# `make` lists the targets. A fresh Debian needs Rust, Go and Python 3; scripts/setup.sh brings the rest.
 
 # What tests and benches with real peers are told; scripts/setup.sh puts it there.
 export FINIAL_ENVOY     ?= $(CURDIR)/target/peers/envoy-1.40/envoy/_bin/envoy
 export FINIAL_ENVOY_136 ?= $(CURDIR)/target/peers/envoy-1.36/envoy/_bin/envoy
 export FINIAL_PYTHON    ?= $(CURDIR)/target/venv/bin/python
+export FINIAL_CLUSTER   ?= $(CURDIR)/target/peers/cluster
+export FINIAL_IMAGE     ?= $(CURDIR)/target/image/finial.tar
 export FINIAL_HELM      ?= $(CURDIR)/target/peers/helm/helm
 
 # How long `make demo` runs, and how often each certificate is renewed meanwhile.
@@ -13,8 +15,15 @@ ROTATE_EVERY ?= 1s
 # How often `make compare` starts both products afresh, two minutes each time.
 ROUNDS       ?= 2
 
+# Where the images belong, and how their binary is built. What is tested is what ships; `quick` saves the
+# one who tries something the long link, and is larger than an image may be: 25 MB, for a node that starts
+# pulls it before any of its pods has an identity.
+IMAGE_PREFIX  ?= localhost
+IMAGE_PROFILE ?= release
+STATIC        := $(shell uname -m)-unknown-linux-gnu
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint fmt bench compare setup-demo setup-test
+.PHONY: help demo test test-fast lint fmt image bench compare setup-demo setup-test setup-cluster
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +32,7 @@ demo: setup-demo ## two real Envoys talk mTLS while their certificates and the C
 	cargo build --locked --release
 	target/release/finial dev --envoy "$(FINIAL_ENVOY)" --for $(FOR) --rotate-every $(ROTATE_EVERY)
 
-test: setup-test ## every test, those with real Envoys and gRPC clients included
+test: setup-test setup-cluster image ## every test, those with real Envoys, clients and a Kubernetes included
 	cargo test --locked --doc
 	cargo test --locked --no-fail-fast --tests
 
@@ -39,6 +48,12 @@ lint: ## formatting, clippy and the documentation, warnings denied
 fmt: ## format everything
 	cargo fmt
 
+image: ## the container images, as an archive of one static binary under its names
+	RUSTFLAGS="-C target-feature=+crt-static" \
+		cargo build --locked --profile $(IMAGE_PROFILE) --target $(STATIC) --bin finial
+	scripts/image.py --binary target/$(STATIC)/$(IMAGE_PROFILE)/finial --out "$(FINIAL_IMAGE)" \
+		--prefix $(IMAGE_PREFIX) $(if $(filter release,$(IMAGE_PROFILE)),--max-mb 25)
+
 bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 	cargo bench --locked --benches
 
@@ -48,3 +63,6 @@ compare: ## the same load on finial and on the SPIRE whose programs are in SPIRE
 
 setup-demo setup-test: setup-%:
 	@scripts/setup.sh $*
+
+setup-cluster: setup-test
+	@tests/cluster/build.sh

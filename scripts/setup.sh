@@ -1,10 +1,11 @@
 #!/bin/sh
 # Puts what the demo and the tests need beside finial under target/: real Envoys and a Python with gRPC.
-# Needs a Debian-like system with Rust and Python 3.10 or newer. Packages of the system are installed
+# Needs a Debian-like system with Rust, Go and Python 3.10 or newer. Packages of the system are installed
 # only when a command is missing. Everything is stamped: the second run does nothing.
 #
 #   scripts/setup.sh demo    what `make demo` needs: one Envoy
-#   scripts/setup.sh test    what `make test` needs: two Envoys, grpcio, and helm with Kubernetes' schemas
+#   scripts/setup.sh test    what `make test` needs: two Envoys, grpcio, and helm with Kubernetes' schemas;
+#                            tests/cluster/build.sh brings what the test cluster is made of
 set -eu
 
 # The newest Envoy, and the oldest whose secret discovery finial promises to serve.
@@ -34,6 +35,9 @@ missing_packages() {
     command -v python3 >/dev/null || echo python3
     # Debian's python3 lacks the part of the standard library that fills a virtual environment.
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    # Of the test cluster: its network, and the requests of its tests.
+    [ "$purpose" = demo ] || command -v ip >/dev/null || echo iproute2
+    [ "$purpose" = demo ] || command -v curl >/dev/null || echo curl
 }
 
 install_system_packages() {
@@ -108,7 +112,8 @@ kubernetes_schemas() {
 }
 
 command -v cargo >/dev/null || die "cargo is missing: install Rust from https://rustup.rs"
-case "${1:-}" in
+purpose=${1:-}
+case "$purpose" in
 demo | test) ;;
 *) die "say what for: scripts/setup.sh demo|test" ;;
 esac
@@ -119,7 +124,7 @@ python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # A new Python makes the old environment useless, and what was installed into it.
 stamped "venv-$python" make_venv
 stamped "envoy-$ENVOY_NEWEST" envoy envoy-1.40 "$ENVOY_NEWEST"
-if [ "$1" = test ]; then
+if [ "$purpose" = test ]; then
     stamped "envoy-$ENVOY_OLDEST" envoy envoy-1.36 "$ENVOY_OLDEST"
     stamped "grpcio-$python-$(echo "$GRPCIO" | tr -c 'a-z0-9.\n' '-')" grpcio
     stamped "kubernetes-schemas-$python-$(echo "$SCHEMAS" | cksum | cut -d ' ' -f 1)" kubernetes_schemas

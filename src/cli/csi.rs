@@ -62,6 +62,7 @@ impl Default for Driver {
                 csi_socket_path: default::CSI_SOCKET_PATH.to_owned(),
                 socket_dir: String::new(),
                 pods_dir: String::new(),
+                node_root: default::NODE_ROOT.to_owned(),
                 registration_dir: String::new(),
                 endpoint: String::new(),
                 http: String::new(),
@@ -92,6 +93,11 @@ impl Command for Driver {
             "kubelet-pods-dir",
             &mut raw.pods_dir,
             "The kubelet's directory of pods; if given, nothing is mounted elsewhere",
+        );
+        flags.add(
+            "node-root",
+            &mut raw.node_root,
+            "Where the node's files are seen, to keep sockets that are in an emptyDir; needs hostPID if not given",
         );
         flags.add(
             "plugin-registration-path",

@@ -11,6 +11,8 @@ pub mod default {
     pub const NODE_ID_ENV: &str = "MY_NODE_NAME";
     /// `-csi-socket-path`
     pub const CSI_SOCKET_PATH: &str = "/spiffe-csi/csi.sock";
+    /// Ours: the node's files as its first process sees them, which a pod with `hostPID` is shown.
+    pub const NODE_ROOT: &str = "/proc/1/root";
     /// `-plugin-name`
     pub const PLUGIN_NAME: &str = "csi.spiffe.io";
 }
@@ -31,6 +33,8 @@ pub struct RawCsi {
     pub socket_dir: String,
     /// The kubelet's directory of pods; empty if it may be anywhere.
     pub pods_dir: String,
+    /// Where the node's files are seen.
+    pub node_root: String,
     /// The directory in which the kubelet looks for plugins; empty if another program registers this one.
     pub registration_dir: String,
     /// The CSI socket as the kubelet sees it; empty if that is where we see it.
@@ -52,6 +56,8 @@ pub struct CsiConfig {
     pub socket_dir: PathBuf,
     /// The kubelet's directory of pods. `None`: it is read off each target path.
     pub pods_dir: Option<PathBuf>,
+    /// Where the node's files are seen by the names that the node has for them.
+    pub node_root: PathBuf,
     /// How to register, unless another program does.
     pub registration: Option<Registration>,
     /// Where the HTTP pages are.
@@ -135,6 +141,7 @@ impl RawCsi {
             pods_dir: given(&self.pods_dir)
                 .map(|path| absolute("kubelet-pods-dir", path))
                 .transpose()?,
+            node_root: absolute("node-root", self.node_root)?,
             registration,
             http: given(&self.http).map(address).transpose()?,
         })
@@ -174,6 +181,7 @@ mod tests {
             csi_socket_path: default::CSI_SOCKET_PATH.into(),
             socket_dir: "/spire-agent-socket".into(),
             pods_dir: String::new(),
+            node_root: default::NODE_ROOT.into(),
             registration_dir: String::new(),
             endpoint: String::new(),
             http: String::new(),

@@ -13,6 +13,7 @@ pub mod start;
 
 mod condition;
 mod identity;
+mod lasting;
 mod metrics;
 mod node;
 mod place;

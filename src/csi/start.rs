@@ -7,6 +7,7 @@
 use super::{
     config::CsiConfig,
     identity::IdentityService,
+    lasting::Lasting,
     listen::{ListenError, Socket},
     metrics::CsiMetrics,
     mount::{self, KernelError},
@@ -66,7 +67,7 @@ impl Csi {
     ///
     /// # Errors
     /// Why it does not start; what it had by then is given back.
-    pub async fn start(config: CsiConfig) -> Result<RunningCsi, StartError> {
+    pub async fn start(mut config: CsiConfig) -> Result<RunningCsi, StartError> {
         mount::check_kernel()?;
         let (metrics, readiness) = (CsiMetrics::new(), Readiness::new());
         let (tasks, shutdown) = (TaskSet::new(), Shutdown::new());
@@ -74,9 +75,16 @@ impl Csi {
             Some(address) => Some(http::listen(address, "health and metrics").await?),
             None => None,
         };
+        let lasting = lasting(&config).await;
+        if let Some(lasting) = &lasting {
+            config.socket_dir = lasting.path.clone();
+        }
         let config = Arc::new(config);
         let routes = routes(&config, &metrics);
         let socket = Socket::serve(&config.csi_socket_path, routes, &tasks, &shutdown).await?;
+        if let Some(lasting) = lasting {
+            tasks.spawn("the agent's sockets", lasting.follow(shutdown.clone()));
+        }
         let running = RunningCsi {
             http_addr: pages.as_ref().and_then(|listener| listener.local_addr().ok()),
             socket,
@@ -139,6 +147,21 @@ impl RunningCsi {
         self.socket.withdraw();
         tracing::info!("csi driver ended");
     }
+}
+
+/// The directory that outlives the agent's pod, where one is needed and can be had.
+async fn lasting(config: &CsiConfig) -> Option<Arc<Lasting>> {
+    let looked_at = config.clone();
+    let made = TaskSet::blocking(move || Lasting::beside(&looked_at)).await.ok()?;
+    made.map(|lasting| lasting.map(Arc::new)).unwrap_or_else(|error| {
+        let sockets = config.socket_dir.display();
+        tracing::warn!(
+            %sockets, %error,
+            "the agent's sockets are in an emptyDir: when its pod is replaced, pods that run lose the agent; \
+             give the sockets a hostPath"
+        );
+        None
+    })
 }
 
 fn routes(config: &Arc<CsiConfig>, metrics: &CsiMetrics) -> Routes {

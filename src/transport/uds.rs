@@ -10,7 +10,10 @@
 //! another program is never replaced: it would not know, and might unlink our name when it ends.
 
 use crate::transport::occupant::{self, FileKind, Occupant};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::{
+    fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 use std::{
     fs::{self, DirBuilder, Permissions},
     io,
@@ -195,14 +198,34 @@ fn directory_of(path: &Path) -> Result<PathBuf, BindError> {
 
 /// Makes the directory when it is missing and refuses one in which others could replace our socket. A
 /// sticky one (/tmp) is fit: only we may rename what is ours.
+///
+/// A volume is another matter. Kubernetes makes every emptyDir with mode 0777, and who is given the volume
+/// decides who reaches it. It is made sticky where we may, and used as it is where we may not.
 fn prepare_directory(directory: &Path) -> Result<(), BindError> {
     let failed = |source| BindError::Directory { path: directory.to_owned(), source };
     make_directory(directory).map_err(failed)?;
     let mode = fs::metadata(directory).map_err(failed)?.permissions().mode() & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+    if mode & WRITABLE_BY_OTHERS == 0 || mode & STICKY != 0 {
+        return Ok(());
+    }
+    if !is_volume(directory).map_err(failed)? {
         return Err(BindError::WritableByOthers { path: directory.to_owned(), mode });
     }
+    let path = directory.display();
+    match fs::set_permissions(directory, Permissions::from_mode(mode | STICKY)) {
+        Ok(()) => tracing::info!(%path, "made the socket's volume sticky"),
+        Err(error) => tracing::warn!(
+            %path, mode = format!("{mode:04o}"), %error,
+            "others who have this volume could replace the socket in it; make it sticky, or ours"
+        ),
+    }
     Ok(())
+}
+
+/// Whether a directory is the root of a mount, as each volume is in its container.
+fn is_volume(directory: &Path) -> io::Result<bool> {
+    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Makes `directory` and its missing ancestors so that every user may reach the socket, whatever the

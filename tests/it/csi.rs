@@ -3,7 +3,8 @@
 
 mod bad_input;
 mod health;
+mod lasting;
 mod mounts;
-mod node;
+pub(crate) mod node;
 mod process;
 mod registration;

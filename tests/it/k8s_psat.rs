@@ -11,8 +11,8 @@ use crate::{
 use finial::{
     agent::{
         config::{
-            AgentConfig, Bootstrap, Executable, KeyManager, NodeAttestor, Sds, ServerAddress,
-            WorkloadAttestor,
+            AgentConfig, Bootstrap, BundleFormat, Executable, KeyManager, NodeAttestor, Sds,
+            ServerAddress, WorkloadAttestor,
         },
         identity::Standing,
         start::{Agent, RunningAgent},
@@ -35,9 +35,10 @@ use finial::{
     transport::{Limits, Takeover},
     wire,
     wire::proto::spire::api::server::agent::v1::{PostStatusRequest, agent_client::AgentClient},
+    x509::pem,
 };
 use serde_json::json;
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
@@ -48,6 +49,7 @@ const NODE: &str = "node-1";
 /// A cluster with an agent's pod on one node, and a server that knows it as `demo`.
 struct Cluster {
     api: ApiServer,
+    config: ServerConfig,
     fixture: Fixture,
     token: String,
 }
@@ -74,8 +76,29 @@ impl Cluster {
         let clusters = [("demo".to_owned(), cluster)].into();
         config.node_attestors.push(ServerAttestor::K8sPsat { clusters });
         let clock = Clock::system();
-        let server = Server::start(config, clock.clone()).await.unwrap();
-        Self { api, fixture: Fixture { dir, server, clock }, token }
+        let server = Server::start(config.clone(), clock.clone()).await.unwrap();
+        Self { api, config, fixture: Fixture { dir, server, clock }, token }
+    }
+
+    /// The server's pod is replaced by one that has none of its data.
+    async fn lose_the_server(self) -> Self {
+        let Self { api, mut config, fixture, token } = self;
+        config.bind = fixture.server.local_addr;
+        let lost = fixture.dir.path().join("lost");
+        let Fixture { dir, server, clock } = fixture;
+        server.shutdown().await;
+        fs::rename(&config.data_dir, lost).unwrap();
+        let server = Server::start(config.clone(), clock.clone()).await.unwrap();
+        Self { api, config, fixture: Fixture { dir, server, clock }, token }
+    }
+
+    /// Puts the server's bundle where the agent looks for it, as a notifier does.
+    fn publish_bundle(&self) -> PathBuf {
+        let path = self.fixture.dir.path().join("bundle.crt");
+        let bundle = self.fixture.bundle();
+        let certificates = bundle.x509_authorities().iter().map(|it| it.certificate.clone());
+        fs::write(&path, pem::certificates(&certificates.collect::<Vec<_>>())).unwrap();
+        path
     }
 
     fn agent_id(&self) -> SpiffeId {
@@ -88,6 +111,10 @@ impl Cluster {
 
     /// The only node's agent, with keys in memory as the charts have it.
     async fn agent(&self) -> RunningAgent {
+        self.agent_that_knows_its_server_by(Bootstrap::Insecure).await
+    }
+
+    async fn agent_that_knows_its_server_by(&self, bootstrap: Bootstrap) -> RunningAgent {
         let dir = self.fixture.dir.path();
         let token_path = dir.join("spire-agent");
         fs::write(&token_path, &self.token).unwrap();
@@ -97,7 +124,7 @@ impl Cluster {
             data_dir: dir.join("agent"),
             log: Log::default(),
             server: ServerAddress { host: address.host, port: address.port },
-            bootstrap: Bootstrap::Insecure,
+            bootstrap,
             socket_path: dir.join("agent.sock"),
             admin_socket_path: None,
             node_attestor: NodeAttestor::K8sPsat { cluster: "demo".to_owned(), token_path },
@@ -187,6 +214,29 @@ async fn an_agent_attests_by_its_pods_token_and_its_workload_is_served() {
         format!("GET {}", path_of_node(NODE)),
     ];
     assert_eq!(cluster.api.asked().current(), expected);
+    agent.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_server_has_lost_everything_attests_anew_and_serves_the_new_identities() {
+    let cluster = Cluster::start().await;
+    let (path, format) = (cluster.publish_bundle(), BundleFormat::Pem);
+    let agent = cluster.agent_that_knows_its_server_by(Bootstrap::Bundle { path, format }).await;
+    cluster.register("/w").await;
+    first_svid(&agent).await;
+
+    let cluster = cluster.lose_the_server().await;
+    cluster.publish_bundle();
+    cluster.register("/again").await;
+    let bundle = cluster.fixture.bundle();
+    timeout(PATIENCE, async {
+        while first_svid(&agent).await.verify(&bundle, cluster.fixture.clock.now()).is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(*first_svid(&agent).await.id(), id("/again"));
     agent.shutdown().await;
 }
 

@@ -20,7 +20,7 @@ fn is_of_a_name(c: char) -> bool {
 fn exists(segments: &[&str]) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let Some((last, parents)) = segments.split_last() else { return false };
-    ["tests/it", "src"].iter().any(|tree| {
+    ["tests/it", "tests/e2e", "src"].iter().any(|tree| {
         let module: std::path::PathBuf = [&[*tree], parents].concat().iter().collect();
         let module = root.join(module);
         let file = |path: &Path| fs::read_to_string(path.with_extension("rs")).unwrap_or_default();

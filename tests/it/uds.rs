@@ -1,5 +1,6 @@
 //! The agent's socket as its peers meet it: found, greeted, served, taken over, never lost.
 
+use crate::csi::node::in_own_mounts;
 use bytes::Bytes;
 use finial::{
     runtime::{Shutdown, TaskSet},
@@ -9,7 +10,10 @@ use finial::{
 };
 use http_body_util::Full;
 use hyper::{Request, Response, service::service_fn};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::{
+    mount::{UnmountFlags, mount_bind, unmount},
+    process::{Resource, getrlimit, setrlimit},
+};
 use std::{
     convert::Infallible,
     fs,
@@ -264,6 +268,25 @@ fn a_missing_directory_is_made_and_one_that_others_may_write_is_refused() {
         let was_refused = matches!(bound, Err(uds::BindError::WritableByOthers { .. }));
         assert_eq!(was_refused, refused, "mode {mode:o}");
     }
+}
+
+/// Kubernetes makes every emptyDir so.
+#[test]
+fn a_volume_that_others_may_write_is_made_sticky_and_used() {
+    in_own_mounts(async || {
+        let directory = TempDir::new().unwrap();
+        let (made, volume) = (directory.path().join("made"), directory.path().join("volume"));
+        for path in [&made, &volume] {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        mount_bind(&made, &volume).unwrap();
+        let (_listener, publication) =
+            uds::bind(&volume.join("socket"), 0o777, Takeover::Refuse).unwrap();
+        publication.publish().unwrap();
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o7777, 0o1777);
+        unmount(&volume, UnmountFlags::DETACH).unwrap();
+    });
 }
 
 #[test]

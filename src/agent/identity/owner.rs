@@ -165,6 +165,7 @@ impl Identity {
     async fn advance(&mut self, connection: &mut Reader<Option<Connection>>) {
         match self.standing.current() {
             Standing::Attested(svid) => match self.next_event(&svid, connection).await {
+                Event::Denied(Reason::AgentMustReattest) => self.attest_again().await,
                 Event::Denied(reason) => self.denied(reason).await,
                 Event::Expired => self.expired(svid),
                 Event::Due => self.renew(connection).await,
@@ -243,6 +244,13 @@ impl Identity {
                     None => self.complain(&error),
                 }
             }
+        }
+    }
+
+    /// The SVID is good until there is another; an agent whose proof was good once has nothing better.
+    async fn attest_again(&mut self) {
+        if self.is_reattestable {
+            self.attest().await;
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         storage::{NodeFile, node::NodeFileError},
     },
     runtime::{Clock, Publisher, Reader},
-    spiffe::{Bundle, TrustDomain},
+    spiffe::{Bundle, TrustDomain, X509Svid},
     transport::{mtls::ServerTrust, verify},
 };
 use parking_lot::Mutex;
@@ -35,9 +35,16 @@ pub struct Trust {
 struct FileUse {
     /// Its content at the first contact, or what was taken over since.
     accepted: Option<String>,
-    /// Its content in the current attempt, if that is made with it.
-    trying: Option<String>,
+    /// What it says in the current attempt, if that is made with it.
+    trying: Option<Tried>,
     last_refusal: Refusal,
+}
+
+/// The file's content in one attempt.
+#[derive(Debug)]
+struct Tried {
+    digest: String,
+    bundle: Arc<Bundle>,
 }
 
 /// Whether the last server was refused, and by what.
@@ -94,8 +101,9 @@ impl Trust {
                 if has_learned {
                     tracing::warn!(path = %path.display(), "the trust bundle file was replaced: trying it");
                 }
-                file.trying = Some(found.digest);
-                let reader = Publisher::new(Arc::new(found.bundle)).reader();
+                let bundle = Arc::new(found.bundle);
+                let reader = Publisher::new(Arc::clone(&bundle)).reader();
+                file.trying = Some(Tried { digest: found.digest, bundle });
                 Ok(ServerTrust::Verified { expected, trust: verify::Trust::in_bundle(reader) })
             }
             Err(error) if !has_learned => Err(error),
@@ -110,6 +118,15 @@ impl Trust {
             if file.trying.is_some() { Refusal::ByFile } else { Refusal::ByLearned };
     }
 
+    /// Whether the last attempt led, by the operator's file, to a server that has other authorities than the
+    /// one that signed `svid`: it would refuse the certificate, and say so in no words.
+    #[must_use]
+    pub fn is_foreign(&self, svid: &X509Svid) -> bool {
+        let file = self.file.lock();
+        let (Some(tried), Some(top)) = (&file.trying, svid.chain().last()) else { return false };
+        tried.bundle.authority_of(top).is_none()
+    }
+
     /// The server, to which the last attempt led, has given its bundle. Says whether that is news.
     /// Blocks: it is stored.
     ///
@@ -120,7 +137,7 @@ impl Trust {
             let mut file = self.file.lock();
             file.last_refusal = Refusal::None;
             if file.trying.is_some() {
-                file.accepted = file.trying.take();
+                file.accepted = file.trying.take().map(|tried| tried.digest);
             }
             file.accepted.clone()
         };

@@ -17,6 +17,11 @@ pub enum SyncError {
     /// The server cannot be reached, or is not to be believed.
     #[error("no connection to the server")]
     Connect(#[from] ConnectError),
+    /// The server that the operator's new trust bundle names cannot take this agent's SVID.
+    #[error(
+        "the server has lost the authority that signed this agent's SVID; the agent must attest anew"
+    )]
+    OtherAuthority,
     /// A call failed.
     #[error("call to the server failed: {}", .0.message())]
     Call(#[source] Box<Status>),
@@ -60,6 +65,7 @@ impl SyncError {
     pub fn denial(&self) -> Option<Reason> {
         match self {
             Self::Call(status) => Reason::of(status),
+            Self::OtherAuthority => Some(Reason::AgentMustReattest),
             _ => None,
         }
     }

@@ -213,6 +213,9 @@ impl Sync {
                 self.trust.refused();
             }
         })?;
+        if self.trust.is_foreign(svid) {
+            return Err(SyncError::OtherAuthority);
+        }
         Ok(Connection { channel, svid: Arc::clone(svid) })
     }
 

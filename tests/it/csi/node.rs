@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Runs `work` on a thread with a mount namespace of its own, in which everything it starts lives too:
 /// what is mounted there is gone with it, and never seen outside.
-pub(super) fn in_own_mounts<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
+pub(crate) fn in_own_mounts<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
     assert!(rustix::process::geteuid().is_root(), "mounts are needed: run as root");
     let alone = || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
@@ -73,6 +73,7 @@ impl Node {
             csi_socket_path: self.path("csi.sock"),
             socket_dir: self.path("sockets"),
             pods_dir: Some(self.path("pods")),
+            node_root: PathBuf::from("/"),
             registration: None,
             http: None,
         }
@@ -85,7 +86,12 @@ impl Node {
 
     /// A kubelet that has found the driver.
     pub(super) async fn kubelet(&self) -> Kubelet {
-        Kubelet { channel: channel::connect_uds(&self.path("csi.sock")).await.unwrap() }
+        self.kubelet_at(&self.path("csi.sock")).await
+    }
+
+    /// A kubelet that has found the driver at another path.
+    pub(super) async fn kubelet_at(&self, socket: &Path) -> Kubelet {
+        Kubelet { channel: channel::connect_uds(socket).await.unwrap() }
     }
 
     /// Where the kubelet would have the volume of pod `uid`. Makes the directory for it, as it does.

@@ -1,0 +1,248 @@
+//! Istio's quick start for SPIRE (`samples/security/spire`), with image names replaced and nothing else.
+
+use crate::cluster::{self, Cluster, Failed, tell, within};
+use std::time::{Duration, Instant};
+
+/// What the quick start calls its images, and what they are called here.
+const IMAGES: [(&str, &str); 5] = [
+    (
+        "ghcr.io/spiffe/spire-server:1.5.4",
+        concat!("localhost/spire-server:", env!("CARGO_PKG_VERSION")),
+    ),
+    (
+        "ghcr.io/spiffe/spire-agent:1.5.4",
+        concat!("localhost/spire-agent:", env!("CARGO_PKG_VERSION")),
+    ),
+    (
+        "ghcr.io/spiffe/spire-controller-manager:0.2.3",
+        concat!("localhost/spire-controller-manager:", env!("CARGO_PKG_VERSION")),
+    ),
+    (
+        "ghcr.io/spiffe/spiffe-csi-driver:0.2.0",
+        concat!("localhost/spiffe-csi-driver:", env!("CARGO_PKG_VERSION")),
+    ),
+    (
+        "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.4.0",
+        "localhost/csi-node-driver-registrar:1",
+    ),
+];
+
+const CLIENT_ID: &str = "spiffe://example.org/ns/default/sa/client";
+
+/// A workload that is told its identity as it changes.
+const CLIENT: &str = concat!(
+    r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: client}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: client
+  labels: {app: client, spiffe.io/spire-managed-identity: "true"}
+spec:
+  serviceAccountName: client
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: client
+    image: localhost/spire-agent:"#,
+    env!("CARGO_PKG_VERSION"),
+    r#"
+    command: [/opt/spire/bin/spire-agent, api, watch, -socketPath, /run/secrets/workload-spiffe-uds/socket]
+    volumeMounts: [{name: workload-socket, mountPath: /run/secrets/workload-spiffe-uds, readOnly: true}]
+  volumes: [{name: workload-socket, csi: {driver: csi.spiffe.io, readOnly: true}}]
+"#
+);
+
+/// The manifest with our images.
+pub(crate) fn manifest() -> String {
+    let mut manifest = cluster::istio("spire/spire-quickstart.yaml");
+    for (theirs, ours) in IMAGES {
+        assert!(manifest.contains(theirs), "the quick start has no image {theirs}");
+        manifest = manifest.replace(theirs, ours);
+    }
+    let foreign =
+        manifest.lines().find(|line| line.contains("image: ") && !line.contains("localhost/"));
+    assert_eq!(foreign, None, "an image of the quick start was not replaced");
+    manifest
+}
+
+/// The manifest with folders of the node where the quick start forgets: the server's data with its pod, and
+/// the directory of the sockets with the agent's.
+pub(crate) fn keeping(manifest: &str) -> String {
+    let sockets = "- name: spire-agent-socket-dir\n          emptyDir: {}\n";
+    let kept = "- name: spire-agent-socket-dir\n          hostPath: {path: /run/spire/agent-sockets, type: DirectoryOrCreate}\n";
+    let socket = "- name: spire-server-socket\n          emptyDir: {}\n";
+    let data = "        - name: spire-data\n          hostPath: {path: /run/spire/server-data, type: DirectoryOrCreate}\n";
+    let mount = "            - name: spire-server-socket\n              mountPath: /tmp/spire-server/private\n";
+    let data_mount = "            - {name: spire-data, mountPath: /run/spire/server/data}\n";
+    // The folder is root's.
+    let shared = "      shareProcessNamespace: true\n";
+    let root = "      securityContext: {runAsUser: 0}\n";
+    let mut kept_manifest = manifest.to_owned();
+    for (old, new) in [
+        (sockets, kept.to_owned()),
+        (socket, format!("{socket}{data}")),
+        (mount, format!("{data_mount}{mount}")),
+        (shared, format!("{shared}{root}")),
+    ] {
+        assert_eq!(kept_manifest.matches(old).count(), 1, "{old}");
+        kept_manifest = kept_manifest.replace(old, &new);
+    }
+    kept_manifest
+}
+
+/// Installs it, and waits as Istio's README says.
+pub(crate) fn install(cluster: &Cluster, manifest: &str) {
+    let started = Instant::now();
+    cluster.apply(manifest);
+    cluster.rolled_out("spire", "deployment/spire-server");
+    cluster.rolled_out("spire", "daemonset/spire-agent");
+    tell("server, agent and CSI driver are ready", started);
+}
+
+/// Runs `spire-server` as the guide does.
+#[track_caller]
+pub(crate) fn server(cluster: &Cluster, arguments: &str) -> String {
+    let pod = cluster.pod("spire", "app=spire-server");
+    cluster.shell(&format!(
+        "kubectl exec -t {pod} -n spire -c spire-server -- ./bin/spire-server {arguments}"
+    ))
+}
+
+#[test]
+fn istios_quick_start_runs_with_only_its_image_names_replaced() {
+    let cluster = Cluster::up(&[]);
+    install(&cluster, &manifest());
+
+    assert!(server(&cluster, "entry show").starts_with("Found 0 entries"));
+    let agents = within(Duration::from_secs(10), "the agent attests", || {
+        let shown = server(&cluster, "agent list");
+        shown.starts_with("Found 1 attested agent").then_some(shown)
+    });
+    let agent = line(&agents, "SPIFFE ID");
+    assert!(
+        agent.starts_with("spiffe://example.org/spire/agent/k8s_psat/demo-cluster/"),
+        "{agents}"
+    );
+    let bundle = server(&cluster, "bundle show");
+    let published = cluster.kubectl(&[
+        "get",
+        "configmap",
+        "-n",
+        "spire",
+        "spire-bundle",
+        "-o",
+        r"jsonpath={.data.bundle\.crt}",
+    ]);
+    assert_eq!(published.trim(), bundle.replace('\r', "").trim());
+
+    an_entry_by_hand_is_created_shown_and_deleted(&cluster);
+    a_labelled_pod_has_its_identity(&cluster);
+    a_pod_outlives_the_agents_empty_dir(&cluster);
+    the_guides_cleanup_leaves_nothing(&cluster);
+}
+
+/// The guide's manual registration, by its commands.
+fn an_entry_by_hand_is_created_shown_and_deleted(cluster: &Cluster) {
+    let pod = cluster.pod("spire", "app=spire-server");
+    let created = cluster.shell(&format!(
+        "kubectl exec -n spire \"{pod}\" -- \
+        /opt/spire/bin/spire-server entry create \
+            -spiffeID spiffe://example.org/ns/spire/sa/spire-agent \
+            -selector k8s_psat:cluster:demo-cluster \
+            -selector k8s_psat:agent_ns:spire \
+            -selector k8s_psat:agent_sa:spire-agent \
+            -node"
+    ));
+    assert_eq!(line(&created, "Parent ID"), "spiffe://example.org/spire/server");
+    let created = cluster.shell(&format!(
+        "kubectl exec -n spire \"{pod}\" -- \
+        /opt/spire/bin/spire-server entry create \
+            -spiffeID spiffe://example.org/ns/default/sa/sleep \
+            -parentID spiffe://example.org/ns/spire/sa/spire-agent \
+            -selector k8s:ns:default \
+            -selector k8s:pod-uid:63c2bbf5-a8b1-4b1f-ad64-f62ad2a69807 \
+            -dns sleep-5f4d47c948-njvpk"
+    ));
+    assert_eq!(line(&created, "DNS name"), "sleep-5f4d47c948-njvpk");
+}
+
+/// The guide's automatic registration: a ClusterSPIFFEID, and a pod that has its label.
+fn a_labelled_pod_has_its_identity(cluster: &Cluster) {
+    cluster.apply(&cluster::istio("spire/clusterspiffeid.yaml"));
+    let started = Instant::now();
+    cluster.apply(CLIENT);
+    within(Duration::from_secs(60), "the pod's entry", || {
+        let shown = server(cluster, &format!("entry show -spiffeID {CLIENT_ID}"));
+        shown.starts_with("Found 1 entry").then_some(())
+    });
+    tell("a pod is registered", started);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
+    tell("it is ready", started);
+    within(Duration::from_secs(10), "the pod's identity", || {
+        cluster.kubectl(&["logs", "client"]).contains(CLIENT_ID).then_some(())
+    });
+    tell("it has its identity", started);
+    assert_eq!(fetch(cluster).unwrap(), CLIENT_ID);
+    let status = cluster.object(&["clusterspiffeid", "example"]);
+    assert_eq!(status["status"]["stats"]["podsSelected"], 1, "{status}");
+}
+
+/// The quick start's agent has its sockets in a volume that goes with its pod.
+fn a_pod_outlives_the_agents_empty_dir(cluster: &Cluster) {
+    let started = Instant::now();
+    cluster.kubectl(&["delete", "pod", "-n", "spire", "-l", "app=spire-agent"]);
+    cluster.rolled_out("spire", "daemonset/spire-agent");
+    within(Duration::from_secs(30), "the new agent, for a pod that was there before", || {
+        fetch(cluster).ok().filter(|id| id == CLIENT_ID)
+    });
+    tell("a pod has another agent", started);
+}
+
+/// Every command of the guide's last chapter succeeds, and the namespace goes: no pod hangs.
+fn the_guides_cleanup_leaves_nothing(cluster: &Cluster) {
+    cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
+    for command in [
+        "CustomResourceDefinition clusterspiffeids.spire.spiffe.io",
+        "CustomResourceDefinition clusterfederatedtrustdomains.spire.spiffe.io",
+        "-n spire configmap spire-bundle",
+        "-n spire serviceaccount spire-agent",
+        "-n spire configmap spire-agent",
+        "-n spire daemonset spire-agent",
+        "csidriver csi.spiffe.io",
+        "ValidatingWebhookConfiguration spire-controller-manager-webhook",
+        "-n spire configmap spire-controller-manager-config",
+        "-n spire configmap spire-server",
+        "-n spire service spire-controller-manager-webhook-service",
+        "-n spire service spire-server-bundle-endpoint",
+        "-n spire service spire-server",
+        "-n spire serviceaccount spire-server",
+        "-n spire deployment spire-server",
+        "clusterrole spire-server-cluster-role spire-agent-cluster-role manager-role",
+        "clusterrolebinding spire-server-cluster-role-binding spire-agent-cluster-role-binding \
+            manager-role-binding",
+        "-n spire role spire-server-role leader-election-role",
+        "-n spire rolebinding spire-server-role-binding leader-election-role-binding",
+        "namespace spire --timeout=60s",
+    ] {
+        cluster.shell(&format!("kubectl delete {command}"));
+    }
+}
+
+/// The identity that the client's pod is given, by the command of SPIRE's guide.
+fn fetch(cluster: &Cluster) -> Result<String, Failed> {
+    let command = "kubectl exec client -- /opt/spire/bin/spire-agent api fetch x509 \
+        -socketPath /run/secrets/workload-spiffe-uds/socket";
+    let words: Vec<&str> = command.split_whitespace().collect();
+    cluster.run(&words).map(|fetched| line(&fetched, "SPIFFE ID").to_owned())
+}
+
+/// What a line of SPIRE's output says of `key`.
+#[track_caller]
+fn line<'a>(text: &'a str, key: &str) -> &'a str {
+    let mut values = text.lines().filter_map(|line| line.split_once(':'));
+    let found = values.find(|(name, _)| name.trim() == key);
+    found.unwrap_or_else(|| panic!("no {key} in {text}")).1.trim()
+}

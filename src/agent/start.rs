@@ -34,6 +34,7 @@ use crate::{
         ready::{Part, Readiness},
         tasks::BlockingError,
     },
+    transport::alias,
 };
 use std::{
     io,
@@ -230,6 +231,9 @@ async fn start(plan: Plan, tasks: &TaskSet) -> Result<Started, StartError> {
     });
     let health =
         socket::start(&config.socket_path, config.takeover, config.limits, serving, tasks).await?;
+    for error in alias::offer(&config.socket_path, &config.alternate_names) {
+        tracing::warn!(%error, "the socket lacks a name, under which workloads may look for it");
+    }
     socket_part.ready();
     tasks.spawn("health", tell_health(health, bundle_part, insight.clone(), shutdown.clone()));
     upkeep.start(tasks, shutdown).await?;

@@ -152,6 +152,12 @@ pub enum Cause {
         /// Its length.
         length: usize,
     },
+    /// A further name for a socket that is no name in its directory.
+    #[error("{name:?} is no name of a file; the names stand for the socket in its own directory")]
+    NotAFileName {
+        /// The name as written.
+        name: String,
+    },
     /// The admin socket where workloads could reach it; the text is SPIRE's.
     #[error(
         "admin socket cannot be in the same directory or a subdirectory as that containing the Workload API socket"

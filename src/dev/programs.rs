@@ -212,6 +212,7 @@ fn agent(
         server: ServerAddress { host: server.ip().to_string(), port: server.port() },
         bootstrap: Bootstrap::Bundle { path: directory.bundle(), format: BundleFormat::Pem },
         socket_path: directory.agent_socket(),
+        alternate_names: Vec::new(),
         takeover: Takeover::Refuse,
         admin_socket_path: None,
         node_attestor: config::NodeAttestor::JoinToken(Some(token)),

@@ -80,6 +80,12 @@ impl KubeError {
         matches!(self, Self::Answer(status) if status.code == 403)
     }
 
+    /// Whether somebody else was faster: the object is there already, or is not what it was.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Answer(status) if status.code == 409)
+    }
+
     /// Whether another client, with its files read anew, may fare better: its credentials are refused,
     /// or its connection is of no use.
     pub(super) fn concerns_client(&self) -> bool {

@@ -7,6 +7,7 @@ pub mod error;
 pub mod kubelet;
 pub mod lookup;
 pub mod pods;
+pub mod secret;
 pub mod tls;
 pub mod token_review;
 

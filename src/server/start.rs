@@ -15,6 +15,7 @@ use super::{
     store::{Store, StoreConfig, StoreError},
 };
 use crate::{
+    k8s::{Access, KubeClient},
     runtime::{Clock, Reader, Shutdown, TaskSet, ready::Readiness, tasks::BlockingError},
     telemetry::http,
     transport::mtls::MtlsError,
@@ -219,22 +220,36 @@ impl RunningServer {
     }
 }
 
-/// Opens what is on disk, off the event loop.
+/// Opens the store, and then the keys: the store's lock tells whether another server has them too.
 async fn open(config: &ServerConfig, clock: &Clock) -> Result<(Store, KeyStore), StartError> {
     let (data_dir, clock) = (config.data_dir.clone(), clock.clone());
-    let (data_store, key_manager) = (store_config(&config.data_store), config.key_manager.clone());
-    TaskSet::blocking(move || {
+    let data_store = store_config(&config.data_store);
+    let store = TaskSet::blocking(move || {
         make_dir(&data_dir, DATA_DIR_MODE)
             .map_err(|source| StartError::DataDir { path: data_dir, source })?;
-        // The store first: its lock tells whether another server has the keys too.
-        let store = Store::open(&data_store, clock)?;
-        let keys = match key_manager {
-            KeyManager::Memory => KeyStore::in_memory(),
-            KeyManager::Disk { keys_path } => KeyStore::open(&keys_path)?,
-        };
-        Ok((store, keys))
+        Store::open(&data_store, clock).map_err(StartError::from)
     })
-    .await?
+    .await??;
+    match open_keys(config.key_manager.clone()).await {
+        Ok(keys) => Ok((store, keys)),
+        Err(error) => {
+            store.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_keys(key_manager: KeyManager) -> Result<KeyStore, StartError> {
+    Ok(match key_manager {
+        KeyManager::Memory => KeyStore::in_memory(),
+        KeyManager::Disk { keys_path } => {
+            TaskSet::blocking(move || KeyStore::open(&keys_path)).await??
+        }
+        KeyManager::KubernetesSecret { kube_config_file, namespace, name } => {
+            let access = kube_config_file.map_or(Access::InCluster, Access::Kubeconfig);
+            KeyStore::in_secret(KubeClient::new(access), namespace, name).await?
+        }
+    })
 }
 
 /// The database's path out of what SQLite takes: a path, or a `file:` URI with options.

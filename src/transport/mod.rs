@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod alias;
 pub mod body;
 pub mod channel;
 pub mod greeting;

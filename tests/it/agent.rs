@@ -21,7 +21,11 @@ use finial::{
     transport::{Limits, Takeover},
     x509::pem,
 };
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::time::{Instant, timeout};
 
 /// Far more than anything here takes on a busy machine.
@@ -68,6 +72,7 @@ impl Node {
             sds: Sds::default(),
             sync_interval: Duration::from_secs(5),
             limits: Limits::default(),
+            alternate_names: Vec::new(),
             takeover: Takeover::Refuse,
             health_checks: None,
             prometheus: None,
@@ -105,7 +110,11 @@ async fn watching(agent: &RunningAgent) {
 }
 
 async fn first_svid(agent: &RunningAgent) -> X509Svid {
-    let sidecar = SdsClient::connect(&agent.socket_path).await.unwrap();
+    svid_at(&agent.socket_path).await
+}
+
+async fn svid_at(socket: &Path) -> X509Svid {
+    let sidecar = SdsClient::connect(socket).await.unwrap();
     let mut stream = sidecar.stream(&["default"]).await.unwrap();
     let answer = timeout(PATIENCE, stream.accept()).await.unwrap().unwrap();
     secret::svid(answer.secret("default").unwrap()).unwrap()
@@ -161,6 +170,22 @@ async fn a_new_agent_takes_over_socket_and_svids_from_the_old_one() {
     assert_eq!(first_svid(&new).await.chain(), before.chain());
     watching(&new).await;
     assert_eq!(first_svid(&new).await.chain(), before.chain(), "nothing is signed again");
+    new.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_workload_is_served_under_every_name_of_the_socket_and_by_the_next_agent_too() {
+    let node = Node::start().await;
+    node.fixture.create_entry(node.own("/w")).await;
+    let alternate_names = vec!["api.sock".to_owned(), "socket".to_owned()];
+    let config = AgentConfig { alternate_names, ..node.config() };
+    let old = node.agent_with(config.clone()).await;
+    let before = first_svid(&old).await;
+    old.shutdown().await;
+    let new = node.agent_with(AgentConfig { takeover: Takeover::Replace, ..config }).await;
+    for name in ["socket", "api.sock"] {
+        assert_eq!(svid_at(&node.path(name)).await.chain(), before.chain(), "{name}");
+    }
     new.shutdown().await;
 }
 

@@ -107,6 +107,7 @@ impl Cluster {
             sds: Sds::default(),
             sync_interval: Duration::from_secs(5),
             limits: Limits::default(),
+            alternate_names: Vec::new(),
             takeover: Takeover::Refuse,
             health_checks: None,
             prometheus: None,

@@ -30,6 +30,7 @@ mod field;
 mod foreign_clients;
 mod k8s_psat;
 mod k8s_workload;
+mod key_secret;
 mod load_generator;
 mod peers;
 mod sds_bad_input;

@@ -10,6 +10,9 @@ pub const DATA_DIR: &str = ".";
 pub const PSAT_TOKEN_PATH: &str = "/var/run/secrets/tokens/spire-agent";
 /// The workloads' socket.
 pub const SOCKET_PATH: &str = "/tmp/spire-agent/public/api.sock";
+/// The names under which meshes, charts and guides look for the workloads' socket. One that has one of them
+/// has all.
+pub const ALTERNATE_NAMES: [&str; 3] = ["socket", "spire-agent.sock", "api.sock"];
 /// How many workload SVIDs the agent keeps for workloads that are not connected.
 pub const X509_SVID_CACHE_MAX_SIZE: usize = 1000;
 /// How often the agent asks a server that has no watch stream; below 1 s many agents would flood it.

@@ -39,4 +39,6 @@ pub fn read(source: &Source, overrides: &Overrides) -> Result<Loaded<AgentConfig
 }
 
 #[cfg(test)]
+mod installed;
+#[cfg(test)]
 mod tests;

@@ -27,6 +27,8 @@ pub struct AgentConfig {
     pub bootstrap: Bootstrap,
     /// The socket workloads connect to.
     pub socket_path: PathBuf,
+    /// Under which further names, in the same directory, workloads find that socket.
+    pub alternate_names: Vec<String>,
     /// The socket of its admin API.
     pub admin_socket_path: Option<PathBuf>,
     /// How it proves to the server which node it is on.

@@ -31,6 +31,8 @@ pub(super) struct RawAgentBlock {
     pub(super) server_address: Option<Setting<String>>,
     pub(super) server_port: Option<Setting<i64>>,
     pub(super) socket_path: Option<Setting<PathBuf>>,
+    /// finial's own.
+    pub(super) socket_alternate_names: Option<Setting<Vec<String>>>,
     pub(super) admin_socket_path: Option<Setting<PathBuf>>,
     pub(super) trust_bundle_path: Option<Setting<PathBuf>>,
     pub(super) trust_bundle_format: Option<Setting<BundleFormat>>,
@@ -174,12 +176,14 @@ impl RawAgentBlock {
     fn read(agent: &mut Section<'_, '_>) -> Self {
         agent.unsupported(UNSUPPORTED);
         agent.text("workload_x509_svid_key_type", workload_key_type);
+        agent.text("rebootstrap_mode", rebootstrap_mode);
         Self {
             data_dir: agent.text("data_dir", value::path),
             log: RawLog::read(agent),
             server_address: agent.text("server_address", value::string),
             server_port: agent.integer("server_port"),
             socket_path: agent.text("socket_path", value::path),
+            socket_alternate_names: agent.texts("socket_alternate_names"),
             admin_socket_path: agent.text("admin_socket_path", value::path),
             trust_bundle_path: agent.text("trust_bundle_path", value::path),
             trust_bundle_format: agent.text("trust_bundle_format", bundle_format),
@@ -225,6 +229,12 @@ impl RawPlugins {
 
 fn bundle_format(text: &str) -> Result<BundleFormat, value::Error> {
     value::choice(text, &[("pem", BundleFormat::Pem), ("spiffe", BundleFormat::Spiffe)])
+}
+
+/// An operator's new bundle file counts at once when the server is refused, in every mode, and the agent
+/// goes on: there is no process to end and nothing to wait for.
+fn rebootstrap_mode(text: &str) -> Result<(), value::Error> {
+    value::choice(text, &[("never", ()), ("auto", ()), ("always", ())])
 }
 
 /// Workload keys are P-256; the setting is read so that a file may say so.
@@ -289,7 +299,6 @@ const UNSUPPORTED: &[Unsupported] = &[
     ("profiling_names", Idle::Always),
     ("profiling_port", Idle::Always),
     ("rebootstrap_delay", Idle::Always),
-    ("rebootstrap_mode", Idle::At("never")),
     ("trust_bundle_spiffe_workload_api", Idle::Unset),
     ("trust_bundle_unix_socket", Idle::Unset),
     ("trust_bundle_url", Idle::Unset),

@@ -40,6 +40,7 @@ pub(super) fn validate(
     let plugins = validate_plugins(raw.plugins, join_token, problems, warnings);
     let sds = sds(agent.sds, warnings);
     let (socket_path, admin_socket_path) = sockets?;
+    let alternate_names = alternate_names(agent.socket_alternate_names, &socket_path, problems)?;
     let (node_attestor, key_manager, workload_attestors) = plugins?;
     Some(AgentConfig {
         trust_domain: trust_domain?,
@@ -48,6 +49,7 @@ pub(super) fn validate(
         server: server?,
         bootstrap: bootstrap?,
         socket_path,
+        alternate_names,
         admin_socket_path,
         node_attestor,
         key_manager,
@@ -132,6 +134,28 @@ fn sockets(agent: &RawAgentBlock, problems: &mut Problems) -> Option<(PathBuf, O
         return None;
     }
     Some((workload, Some(admin_path)))
+}
+
+/// The socket's further names: those that are set, or, for a socket with one of the usual names, the usual
+/// ones.
+fn alternate_names(
+    setting: Option<Setting<Vec<String>>>,
+    socket_path: &Path,
+    problems: &mut Problems,
+) -> Option<Vec<String>> {
+    let Some(Setting { value: names, origin }) = setting else {
+        let usual = default::ALTERNATE_NAMES;
+        let has_usual =
+            socket_path.file_name().is_some_and(|own| usual.iter().any(|name| own == *name));
+        return Some(if has_usual { usual.map(str::to_owned).into() } else { Vec::new() });
+    };
+    let is_name = |name: &String| !["", ".", ".."].contains(&name.as_str()) && !name.contains('/');
+    if let Some(name) = names.iter().find(|name| !is_name(name)) {
+        let path = "agent.socket_alternate_names";
+        problems.push(path, Some(origin), Cause::NotAFileName { name: name.clone() });
+        return None;
+    }
+    Some(names)
 }
 
 /// How many SVIDs the cache keeps; 0 is the default, as in SPIRE.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     runtime::TaskSet,
     transport::{
-        Acceptor, Greeting, Limits, Takeover, accept::AcceptError, greeting::GreetingError,
+        Acceptor, Greeting, Limits, Takeover, accept::AcceptError, alias, greeting::GreetingError,
         serve_all, uds,
     },
 };
@@ -63,6 +63,7 @@ pub async fn start(
     tasks: &TaskSet,
 ) -> Result<SocketHealth, SocketError> {
     let (routes, health) = route::others().await?;
+    alias::make_room(path);
     let (listener, publication) = uds::bind(path, SOCKET_MODE, takeover)?;
     let acceptor = Acceptor::start(listener, Greeting::record()?, limits)?;
     let shutdown = serving.shutdown.clone();

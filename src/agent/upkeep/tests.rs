@@ -165,6 +165,7 @@ fn config(dir: &Path, bundle: PathBuf) -> AgentConfig {
         key_manager: KeyManager::Disk { directory: dir.join("data") },
         workload_attestors: Vec::new(),
         limits: Limits::default(),
+        alternate_names: Vec::new(),
         takeover: Takeover::Refuse,
         x509_svid_cache_max_size: 10_000,
         sds: Sds { validation: CertificateValidation::Spiffe, ..Sds::default() },

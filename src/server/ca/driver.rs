@@ -7,7 +7,7 @@
 
 use super::{
     journal::{self, JournalError},
-    keystore::KeyStore,
+    keystore::{KeyStore, KeyStoreError, Memory},
     propagation::Propagation,
     rotate::{self, Audience, Next, Prepared, Publication, Situation, Timing},
     sign::{Authorities, Shared},
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     runtime::{Backoff, Shutdown, TaskSet, tasks::BlockingError},
     server::store::{Store, StoreError},
+    spiffe::bundle_doc::{self, DocumentError},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -44,6 +45,12 @@ pub enum RotationError {
     /// The journal cannot be written.
     #[error("cannot write the authority's journal")]
     Journal(#[from] JournalError),
+    /// What shall be remembered beside the keys is not.
+    #[error("cannot remember the authority beside its keys")]
+    Memory(#[from] KeyStoreError),
+    /// The bundle cannot be written down.
+    #[error("cannot write the bundle down that shall be remembered beside the keys")]
+    Document(#[from] DocumentError),
     /// The work was lost with its thread.
     #[error("cannot make a new authority")]
     Blocking(#[from] BlockingError),
@@ -110,7 +117,12 @@ impl Rotation {
                 Next::Prepare => self.prepare().await?,
                 Next::Publish => self.publish().await?,
                 Next::Activate => self.activate().await?,
-                Next::Wait(wait) => return Ok(wait.min(self.prune().await?)),
+                Next::Wait(wait) => {
+                    let wait = wait.min(self.prune().await?);
+                    // A bundle that was pruned, and what a crash has kept from being remembered.
+                    self.remember(journal::encode(self.slots.records())?).await?;
+                    return Ok(wait);
+                }
             }
         }
     }
@@ -212,10 +224,25 @@ impl Rotation {
     /// Writes the journal, and only then lets the change be true.
     async fn save(&mut self, slots: Slots) -> Result<(), RotationError> {
         let journal = journal::encode(slots.records())?;
-        self.store.save_ca_journal(journal).await?;
+        self.store.save_ca_journal(journal.clone()).await?;
+        self.remember(journal).await?;
         self.slots = slots;
         self.show();
         Ok(())
+    }
+
+    /// Has keys that outlive the server's data remember what a server without that data needs: a restart
+    /// shall add no authority. Before there is a bundle nobody trusts any.
+    async fn remember(&self, journal: Vec<u8>) -> Result<(), RotationError> {
+        if !self.keys.outlives_data() {
+            return Ok(());
+        }
+        let Some(bundle) = self.store.bundle(&self.shared.config.trust_domain) else {
+            return Ok(());
+        };
+        let memory = Memory { journal, bundle: bundle_doc::write(&bundle)?.into_bytes() };
+        let keys = self.keys.clone();
+        Ok(TaskSet::blocking(move || keys.remember(memory)).await??)
     }
 
     fn show(&self) {

@@ -5,21 +5,35 @@ use super::{
     config::CaConfig,
     driver::{Rotation, RotationError},
     journal::{self, JournalError},
-    keystore::KeyStore,
+    keystore::{KeyStore, Memory},
     propagation::Propagation,
     sign::Ca,
     slot::Slots,
 };
-use crate::{runtime::Clock, server::store::Store};
+use crate::{
+    runtime::Clock,
+    server::store::{Store, StoreError},
+    spiffe::bundle_doc::{self, DocumentError},
+};
 
 /// Why the authority does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The journal is damaged. Starting over would cut every workload off.
     #[error(
-        "the authority's journal in the data store is damaged: restore the data store from a backup"
+        "the authority's journal is damaged: restore the data store from a backup, or the Secret if the \
+         keys are in one"
     )]
     Journal(#[from] JournalError),
+    /// The bundle that is remembered beside the keys is damaged.
+    #[error(
+        "the bundle beside the authority's keys is damaged: restore the Secret from a backup, or remove \
+         journal.json and bundle.json from it to start with a new authority"
+    )]
+    Bundle(#[from] DocumentError),
+    /// The store does not take what is remembered beside the keys.
+    #[error("cannot store the bundle that is remembered beside the authority's keys")]
+    Store(#[from] StoreError),
     /// A missing authority cannot be made or published.
     #[error(transparent)]
     Rotation(#[from] RotationError),
@@ -39,10 +53,16 @@ impl Ca {
         clock: Clock,
         propagation: Propagation,
     ) -> Result<(Self, Rotation), CaError> {
-        let records = match store.ca_journal() {
-            Some(bytes) => journal::decode(&bytes)?,
-            None => Vec::new(),
+        // Where the keys outlive the data, what they remember decides: the data may be older, or another's.
+        let journal = match keys.memory() {
+            Some(Memory { journal, bundle }) => {
+                let bundle = bundle_doc::read(config.trust_domain.clone(), &bundle)?;
+                store.adopt_bundle(bundle).await?;
+                Some(journal)
+            }
+            None => store.ca_journal(),
         };
+        let records = journal.map_or_else(|| Ok(Vec::new()), |bytes| journal::decode(&bytes))?;
         let bundle = store.bundle(&config.trust_domain);
         let slots = Slots::load(records, &keys, bundle.as_deref(), clock.now());
         warn_of_cut_lives(&config);

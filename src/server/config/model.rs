@@ -115,6 +115,15 @@ pub enum KeyManager {
         /// The file.
         keys_path: PathBuf,
     },
+    /// In a Kubernetes Secret, with all that a server without its data needs to go on as the same CA.
+    KubernetesSecret {
+        /// How its API server is reached; `None`: by the service account of the server's own pod.
+        kube_config_file: Option<PathBuf>,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// In memory: a restart makes a new CA.
     Memory,
 }

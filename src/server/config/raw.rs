@@ -93,7 +93,14 @@ pub(super) enum DatabaseType {
 /// The data of a `KeyManager`.
 #[derive(Debug)]
 pub(super) enum RawKeyManager {
-    Disk { keys_path: Option<Setting<PathBuf>> },
+    Disk {
+        keys_path: Option<Setting<PathBuf>>,
+    },
+    K8sSecret {
+        namespace: Option<Setting<String>>,
+        secret_name: Option<Setting<String>>,
+        kube_config_file_path: Option<Setting<PathBuf>>,
+    },
     Memory,
 }
 
@@ -265,6 +272,12 @@ const KEY_MANAGERS: Kind<RawKeyManager> = Kind {
     name: "KeyManager",
     built_in: &[
         ("disk", |data| RawKeyManager::Disk { keys_path: data.text("keys_path", value::path) }),
+        // Finial's own: SPIRE has none such.
+        ("k8s_secret", |data| RawKeyManager::K8sSecret {
+            namespace: data.text("namespace", value::string),
+            secret_name: data.text("secret_name", value::string),
+            kube_config_file_path: data.text("kube_config_file_path", value::path),
+        }),
         ("memory", |_| RawKeyManager::Memory),
     ],
     unsupported: &["aws_kms", "azure_key_vault", "gcp_kms", "hashicorp_vault"],

@@ -154,6 +154,25 @@ fn validate_key_manager(raw: RawKeyManager, problems: &mut Problems) -> Option<K
             )?;
             Some(KeyManager::Disk { keys_path })
         }
+        RawKeyManager::K8sSecret { namespace, secret_name, kube_config_file_path } => {
+            let path = "plugins.KeyManager.k8s_secret.plugin_data";
+            let namespace = problems.require(
+                namespace,
+                &format!("{path}.namespace"),
+                "namespace of KeyManager \"k8s_secret\"",
+            );
+            let name = problems.require(
+                secret_name,
+                &format!("{path}.secret_name"),
+                "secret_name of KeyManager \"k8s_secret\"",
+            );
+            let kube_config_file = kube_config_file_path.map(|path| path.value);
+            Some(KeyManager::KubernetesSecret {
+                kube_config_file,
+                namespace: namespace?,
+                name: name?,
+            })
+        }
     }
 }
 

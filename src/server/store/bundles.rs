@@ -51,6 +51,38 @@ impl Store {
         .await
     }
 
+    /// Makes sure that a bundle that was kept elsewhere is not forgotten: it is stored as it is when there
+    /// is none, and its authorities are added otherwise. The sequence never goes back behind either's.
+    /// Returns the bundle that there is then.
+    ///
+    /// # Errors
+    /// When it was not written.
+    pub async fn adopt_bundle(&self, kept: Bundle) -> Result<Arc<Bundle>, StoreError> {
+        self.write(move |transaction| {
+            let Some(known) = transaction.bundle(kept.trust_domain()) else {
+                return insert(transaction, Arc::new(kept));
+            };
+            let mut authorities = known.x509_authorities().to_vec();
+            let is_missing = |kept: &&X509Authority| {
+                known.x509_authorities().iter().all(|held| held.certificate != kept.certificate)
+            };
+            authorities.extend(kept.x509_authorities().iter().filter(is_missing).cloned());
+            let is_complete = authorities.len() == known.x509_authorities().len();
+            if is_complete && known.sequence() >= kept.sequence() {
+                return Ok(known);
+            }
+            let adopted = Bundle::new(
+                known.trust_domain().clone(),
+                authorities,
+                known.jwt_authorities().to_vec(),
+                known.sequence().max(kept.sequence()) + 1,
+                known.refresh_hint_secs(),
+            );
+            insert(transaction, Arc::new(adopted))
+        })
+        .await
+    }
+
     /// Removes the authorities of a bundle that ended before `expired_before`, but never the last one.
     /// Returns the bundle if it changed.
     ///
@@ -83,13 +115,21 @@ fn put(
     current: Option<&Bundle>,
     x509_authorities: Vec<X509Authority>,
 ) -> Result<Arc<Bundle>, StoreError> {
-    let bundle = Arc::new(Bundle::new(
+    let bundle = Bundle::new(
         trust_domain,
         x509_authorities,
         current.map_or_else(Vec::new, |bundle| bundle.jwt_authorities().to_vec()),
         current.map_or(0, Bundle::sequence) + 1,
         current.map_or(0, Bundle::refresh_hint_secs),
-    ));
+    );
+    insert(transaction, Arc::new(bundle))
+}
+
+/// Stores `bundle` instead of the one that its trust domain had.
+fn insert(
+    transaction: &mut Transaction<'_>,
+    bundle: Arc<Bundle>,
+) -> Result<Arc<Bundle>, StoreError> {
     let name = bundle.trust_domain().name();
     let sequence = i64::try_from(bundle.sequence()).unwrap_or(i64::MAX);
     transaction.execute(

@@ -1,6 +1,7 @@
 //! Publish and unpublish: concurrent, repeated, stacked, interrupted, on volumes in every state.
 
 use super::node::{Node, in_own_mounts, mounts_below, refusal};
+use finial::transport::alias;
 use futures_util::future::{join_all, try_join_all};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
@@ -9,7 +10,7 @@ use std::{
     fs::{self, File},
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _, symlink},
-        net::UnixListener,
+        net::{UnixListener, UnixStream},
     },
     path::Path,
 };
@@ -35,6 +36,24 @@ fn a_pod_sees_the_agents_socket_whenever_it_is_made_and_unpublish_leaves_nothing
         assert!(!target.exists() && target.parent().unwrap().is_dir());
         assert_eq!(node.mounts(), 0);
         assert!(is_socket(&node.path("sockets/socket")), "the host keeps its own");
+    });
+}
+
+#[test]
+fn a_pod_reaches_the_agent_by_each_of_its_names_through_the_read_only_mount() {
+    in_own_mounts(async || {
+        let node = Node::new();
+        let (_driver, kubelet) = node.driver().await;
+        let target = node.target("web-0");
+        kubelet.publish(&target).await.unwrap();
+        let own = node.path("sockets/spire-agent.sock");
+        let _agent = UnixListener::bind(&own).unwrap();
+        fs::remove_file(node.path("sockets/socket")).unwrap();
+        let names = ["socket", "api.sock"].map(str::to_owned);
+        assert!(alias::offer(&own, &names).is_empty());
+        for name in ["socket", "api.sock", "spire-agent.sock"] {
+            UnixStream::connect(target.join(name)).unwrap();
+        }
     });
 }
 

@@ -42,6 +42,7 @@ fn agent_config(fixture: &Fixture, token: String) -> AgentConfig {
         sds: Sds::default(),
         sync_interval: Duration::from_secs(5),
         limits: Limits::default(),
+        alternate_names: Vec::new(),
         takeover: Takeover::Refuse,
         health_checks: None,
         prometheus: None,

@@ -54,6 +54,11 @@ fn what_a_file_leaves_out_has_spires_default() {
         server: ServerAddress { host: "spire-server".to_owned(), port: 8081 },
         bootstrap: Bootstrap::Bundle { path: "/run/bundle.crt".into(), format: BundleFormat::Pem },
         socket_path: "/tmp/spire-agent/public/api.sock".into(),
+        alternate_names: vec![
+            "socket".to_owned(),
+            "spire-agent.sock".to_owned(),
+            "api.sock".to_owned(),
+        ],
         admin_socket_path: None,
         node_attestor: NodeAttestor::JoinToken(None),
         key_manager: KeyManager::Memory,
@@ -153,6 +158,18 @@ fn hcl_and_json_spell_the_same_configuration() {
 }
 
 #[test]
+fn the_socket_has_the_usual_names_beside_its_own_unless_it_is_told_otherwise() {
+    let names = |settings: &str| load(&least_with(settings, "")).unwrap().config.alternate_names;
+    let usual = ["socket", "spire-agent.sock", "api.sock"];
+    for own in usual {
+        assert_eq!(names(&format!("socket_path = \"/run/{own}\"")), usual);
+    }
+    assert!(names("socket_path = \"/run/agent.sock\"").is_empty(), "it is none of the usual ones");
+    assert_eq!(names("socket_path = \"/a/b\" socket_alternate_names = [\"x\"]"), ["x"]);
+    assert!(names("socket_alternate_names = []").is_empty());
+}
+
+#[test]
 fn the_join_token_is_not_shown() {
     let config = load(EVERYTHING).unwrap().config;
     assert!(!format!("{config:?}").contains("b45a0d9e"));
@@ -160,61 +177,6 @@ fn the_join_token_is_not_shown() {
         panic!("a token")
     };
     assert_eq!(token.expose(), "b45a0d9e-4d8e-4f0f-ae0f-0a7f5e6f6a55");
-}
-
-/// What Istio's quick start gives to a SPIRE agent.
-const ISTIO: &str = r#"agent {
-  data_dir = "/run/spire"
-  log_level = "DEBUG"
-  server_address = "spire-server"
-  server_port = "8081"
-  socket_path = "/run/secrets/workload-spiffe-uds/socket"
-  trust_bundle_path = "/run/spire/bundle/bundle.crt"
-  trust_domain = "example.org"
-}
-
-plugins {
-  NodeAttestor "k8s_psat" {
-    plugin_data {
-      # NOTE: Change this to your cluster name
-      cluster = "demo-cluster"
-    }
-  }
-
-  KeyManager "memory" {
-    plugin_data {
-    }
-  }
-
-  WorkloadAttestor "k8s" {
-    plugin_data {
-      skip_kubelet_verification = true
-      # disable_container_selectors = true
-    }
-  }
-
-  WorkloadAttestor "unix" {
-      plugin_data {
-      }
-  }
-
-}
-"#;
-
-#[test]
-fn the_agent_of_istios_quick_start_is_read_as_it_is() {
-    let Loaded { config, warnings } = load(ISTIO).unwrap();
-    let psat = NodeAttestor::K8sPsat {
-        cluster: "demo-cluster".to_owned(),
-        token_path: "/var/run/secrets/tokens/spire-agent".into(),
-    };
-    assert_eq!(config.node_attestor, psat);
-    assert!(matches!(
-        config.workload_attestors[..],
-        [WorkloadAttestor::K8s(_), WorkloadAttestor::Unix { .. }]
-            | [WorkloadAttestor::Unix { .. }, WorkloadAttestor::K8s(_)]
-    ));
-    assert_eq!(warnings, [Warning::KubeletUnverified]);
 }
 
 /// What `LEAST` gives with this data for the workload attestor `k8s`.
@@ -407,8 +369,16 @@ fn a_single_problem_reads_as_spire_prints_it() {
 fn a_single_problem_of_ours_says_where_it_is() {
     for (settings, wanted) in [
         (
-            "rebootstrap_mode = \"always\"",
-            "agent.rebootstrap_mode is a SPIRE setting that finial does not support yet",
+            "availability_target = \"24h\"",
+            "agent.availability_target is a SPIRE setting that finial does not support yet",
+        ),
+        (
+            "rebootstrap_mode = \"sometimes\"",
+            "could not parse rebootstrap_mode \"sometimes\": expected one of never, auto, always",
+        ),
+        (
+            "socket_alternate_names = [\"socket\", \"../x\"]",
+            "\"../x\" is no name of a file; the names stand for the socket in its own directory",
         ),
         (
             "experimental { broker { socket_path = \"x\" } }",
@@ -454,6 +424,7 @@ fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
         "authorized_delegates = [] allowed_foreign_jwt_claims = [] log_selectors = []",
         "allow_unauthenticated_verifiers = false disable_workload_api = false",
         "rebootstrap_mode = \"never\" rebootstrap_delay = \"10m\"",
+        "rebootstrap_mode = \"always\" rebootstrap_delay = \"10m\"",
         "jwt_svid_cache_max_size = 1000 availability_target = \"\"",
         "profiling_enabled = false profiling_port = 6060",
     ] {
@@ -466,7 +437,6 @@ fn a_setting_that_is_not_supported_may_say_what_holds_without_it() {
             "experimental.use_sync_authorized_entries",
         ),
         ("allow_unauthenticated_verifiers = true", "allow_unauthenticated_verifiers"),
-        ("rebootstrap_mode = \"auto\" rebootstrap_delay = \"10m\"", "rebootstrap_mode"),
     ] {
         let error = error(&least_with(settings, ""));
         let wanted = format!("agent.{refused} is a SPIRE setting that finial does not support yet");

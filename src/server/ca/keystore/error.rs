@@ -1,5 +1,6 @@
 //! Why keys cannot be read or kept, in words that say what to do.
 
+use super::secret::SecretError;
 use crate::x509::key::KeyError;
 use std::{io, path::PathBuf};
 
@@ -70,6 +71,9 @@ pub enum KeyStoreError {
         /// What is wrong in it.
         source: Damage,
     },
+    /// The Secret is of no use.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// What is wrong in a key file.

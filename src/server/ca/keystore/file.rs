@@ -69,7 +69,8 @@ fn check_access(file: &File, path: &Path) -> Result<(), KeyStoreError> {
     Ok(())
 }
 
-fn parse(text: &[u8]) -> Result<Keys, Damage> {
+/// The keys in the file's text.
+pub(super) fn parse(text: &[u8]) -> Result<Keys, Damage> {
     let raw: Raw = serde_json::from_slice(text).map_err(Damage::Json)?;
     raw.keys
         .into_iter()
@@ -120,7 +121,7 @@ fn temporary_name(path: &Path) -> PathBuf {
 }
 
 /// The bytes that SPIRE writes for these keys: indented by tabs, names in order.
-fn render(keys: &Keys) -> Zeroizing<Vec<u8>> {
+pub(super) fn render(keys: &Keys) -> Zeroizing<Vec<u8>> {
     let room = keys.iter().map(|(name, secret)| name.len() * 6 + secret.pkcs8_der().len() * 2 + 64);
     let mut text = Zeroizing::new(Vec::with_capacity(room.sum::<usize>() + 64));
     text.extend_from_slice(b"{\n\t\"keys\": {");

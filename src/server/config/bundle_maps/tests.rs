@@ -37,7 +37,11 @@ fn notified(namespace: &str, name: &str, key: &str, file: Option<&str>) -> Bundl
 fn the_notifier_writes_pem_where_spires_would() {
     let own = notified("spire", "spire-bundle", "bundle.crt", None);
     for data in ["", "plugin_data {}", "plugin_data { namespace = \"spire\" }"] {
-        assert_eq!(maps(&format!("Notifier \"k8sbundle\" {{ {data} }}")), [own.clone()], "{data}");
+        assert_eq!(
+            maps(&format!("Notifier \"k8sbundle\" {{ {data} }}")),
+            std::slice::from_ref(&own),
+            "{data}"
+        );
     }
     let elsewhere = r#"Notifier "k8sbundle" { plugin_data {
         namespace = "infra" config_map = "agents" config_map_key = "bootstrap.crt"

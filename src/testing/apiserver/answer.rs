@@ -125,17 +125,17 @@ impl State {
         match (method.as_str(), &target.name) {
             ("GET", None) => self.list(&target, query),
             ("GET", Some(_)) => match self.store.get(&target) {
-                Some(object) => (200, object.clone()),
+                Some(object) => (200, Value::clone(object)),
                 None => failure(404, &format!("{path} not found")),
             },
             ("POST", None) => self.create(target, read()),
             ("PUT", Some(_)) => match self.store.replace(&target, read()) {
-                Ok(object) => (200, object),
+                Ok(object) => (200, Value::clone(&object)),
                 Err(Refusal(code, message)) => failure(code, &message),
             },
             ("PATCH", Some(_)) => self.patch(&target, &read()),
             ("DELETE", Some(_)) => match self.store.delete(&target) {
-                Some(object) => (200, object),
+                Some(object) => (200, Value::clone(&object)),
                 None => failure(404, &format!("{path} not found")),
             },
             _ => failure(405, &format!("{method} is not served at {path}")),
@@ -150,6 +150,7 @@ impl State {
         let (page, has_more) = self.store.page(&target.resource, &selection, skip, limit);
         let follows = if has_more { (skip + limit).to_string() } else { String::new() };
         let version = self.store.version().to_string();
+        let page: Vec<&Value> = page.into_iter().map(|object| &**object).collect();
         let list = json!({
             "apiVersion": "v1", "kind": "List",
             "metadata": {"resourceVersion": version, "continue": follows},
@@ -167,14 +168,14 @@ impl State {
         if self.store.get(&target).is_some() {
             return failure(409, &format!("{} already exists", object["metadata"]["name"]));
         }
-        (201, self.store.put(&target, object))
+        (201, Value::clone(&self.store.put(&target, object)))
     }
 
     /// A merge patch of an object or of its status; of what is not there only server-side apply makes an
     /// object, and that has its kind.
     fn patch(&mut self, target: &Target, patch: &Value) -> (u16, Value) {
         let mut object = match self.store.get(target) {
-            Some(object) => object.clone(),
+            Some(object) => Value::clone(object),
             None if patch["kind"].is_string() && target.part.is_none() => json!({}),
             None => {
                 let name = target.name.clone().unwrap_or_default();
@@ -186,8 +187,8 @@ impl State {
             _ => merge(&mut object, patch),
         }
         match self.store.get(target) {
-            Some(before) if *before == object => (200, object),
-            _ => (200, self.store.put(target, object)),
+            Some(before) if **before == object => (200, object),
+            _ => (200, Value::clone(&self.store.put(target, object))),
         }
     }
 }

@@ -71,6 +71,26 @@ impl ClassRule {
 }
 
 impl Settings {
+    /// The settings of tests: cluster `test` of domain `cluster.local`, nothing ignored.
+    #[cfg(test)]
+    pub(crate) fn of_test(trust_domain: &str) -> Self {
+        use super::template::Subject;
+        Self {
+            trust_domain: TrustDomain::parse(trust_domain).unwrap(),
+            cluster_name: "test".into(),
+            cluster_domain: "cluster.local".into(),
+            parent_id_template: Arc::new(
+                Template::compile(DEFAULT_PARENT_ID_TEMPLATE, Subject::Node).unwrap(),
+            ),
+            ignore_namespaces: Vec::new(),
+            pod_namespaces: Vec::new(),
+            class: ClassRule::default(),
+            spiffe_ids: Acted::Upon,
+            static_entries: Acted::Upon,
+            annotations: AnnotationRule::default(),
+        }
+    }
+
     /// Whether pods of this namespace get no identities.
     #[must_use]
     pub fn ignores(&self, namespace: &str) -> bool {

@@ -105,7 +105,8 @@ fn delete(plan: &mut Plan, kind: Kind, id: &Arc<str>, evidence: Evidence) {
     match kind {
         Kind::Pods => {
             if plan.cluster.remove_pod(id) {
-                plan.dirty.mark_pod(Arc::clone(id), evidence);
+                plan.dirty.pods.remove(id);
+                super::evaluate::put_outcomes(plan, id, Vec::new(), evidence);
             }
         }
         // Its pods have deletions of their own, and keep what they have until then.

@@ -27,17 +27,14 @@ impl Cluster {
         if known == Some(&pod) {
             return false;
         }
-        let node_before = known.and_then(|known| known.node.clone());
-        if node_before != pod.node {
-            if let Some(node) = node_before {
-                unlink(&mut self.by_node, &node, &pod.uid);
-            }
-            if let Some(node) = &pod.node {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(&pod.uid));
-            }
+        if let Some(known) = known.map(Arc::clone) {
+            self.unlink_pod(&known);
         }
-        let namespace = Arc::clone(&pod.namespace);
-        self.by_namespace.entry(namespace).or_default().insert(Arc::clone(&pod.uid));
+        let uid = || Arc::clone(&pod.uid);
+        self.by_namespace.entry(Arc::clone(&pod.namespace)).or_default().insert(uid());
+        if let Some(node) = &pod.node {
+            self.by_node.entry(Arc::clone(node)).or_default().insert(uid());
+        }
         self.pods.insert(Arc::clone(&pod.uid), pod);
         true
     }
@@ -45,11 +42,15 @@ impl Cluster {
     /// Forgets a pod, and says whether it was known.
     pub(super) fn remove_pod(&mut self, uid: &Arc<str>) -> bool {
         let Some(pod) = self.pods.remove(uid) else { return false };
-        unlink(&mut self.by_namespace, &pod.namespace, uid);
-        if let Some(node) = &pod.node {
-            unlink(&mut self.by_node, node, uid);
-        }
+        self.unlink_pod(&pod);
         true
+    }
+
+    fn unlink_pod(&mut self, pod: &Pod) {
+        unlink(&mut self.by_namespace, &pod.namespace, &pod.uid);
+        if let Some(node) = &pod.node {
+            unlink(&mut self.by_node, node, &pod.uid);
+        }
     }
 
     /// Takes a namespace in, and says whether that is news.

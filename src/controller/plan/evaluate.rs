@@ -16,7 +16,7 @@ use super::{
 use std::{collections::HashMap, sync::Arc};
 
 /// What a rule gives for a pod: what became of it, and the entry if there is one.
-type Given = (Arc<str>, Outcome, Option<Wanted>);
+pub(super) type Given = (Arc<str>, Outcome, Option<Wanted>);
 
 /// The IDs of agents by the names of their nodes, for one computation.
 type Parents = HashMap<Arc<str>, Result<crate::spiffe::SpiffeId, Arc<Failure>>>;
@@ -39,17 +39,14 @@ pub(super) fn recompute(plan: &mut Plan) -> Delta {
 }
 
 fn look_at_pod(plan: &mut Plan, uid: &Arc<str>, evidence: Evidence, parents: &mut Parents) {
-    let given = match plan.cluster.pod(uid) {
-        None => Vec::new(),
-        Some(pod) => {
-            let pod = Arc::clone(pod);
-            match entries(plan, &pod, parents) {
-                Some(given) => given,
-                // Something about the pod is not known yet: only rules that are gone lose their entry.
-                None => kept(plan, uid),
-            }
-        }
-    };
+    let Some(pod) = plan.cluster.pod(uid).map(Arc::clone) else { return };
+    // While something about the pod is not known, only rules that are gone lose their entry.
+    let given = entries(plan, &pod, parents).unwrap_or_else(|| kept(plan, uid));
+    put_outcomes(plan, uid, given, evidence);
+}
+
+/// Puts what a pod gives in place of what it gave before.
+pub(super) fn put_outcomes(plan: &mut Plan, uid: &Arc<str>, given: Vec<Given>, evidence: Evidence) {
     let outcomes = given.iter().map(|(rule, outcome, _)| (Arc::clone(rule), outcome.clone()));
     let former = plan.outcomes.replace(uid, outcomes.collect());
     for (rule, outcome) in &former {

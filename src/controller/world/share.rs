@@ -69,7 +69,7 @@ mod tests {
         let kept = shelf.share("node-1");
         assert!(Arc::ptr_eq(&kept, &shelf.share("node-1")));
         for number in 0..10 * SMALL {
-            let _ = shelf.share(number.to_string().as_str());
+            drop(shelf.share(number.to_string().as_str()));
         }
         assert!(shelf.values.len() <= SMALL);
         assert!(Arc::ptr_eq(&kept, &shelf.share("node-1")));

@@ -222,7 +222,7 @@ impl Shared {
         let (sender, news) = mpsc::channel(MAX_NEWS);
         let endpoints_needed = Publisher::new(false);
         self.watch_endpoints(&config.namespaces, &sender, &endpoints_needed.reader());
-        self.watch(&config, sender);
+        self.watch(&config, &sender);
         if config.federations == Acted::Upon {
             self.watch_federations(&config);
         }
@@ -251,18 +251,18 @@ impl Shared {
         self.tasks.spawn("reconcile", reconciler.run());
     }
 
-    fn watch(&self, config: &ControllerConfig, sender: Sender<News>) {
+    fn watch(&self, config: &ControllerConfig, sender: &Sender<News>) {
         let labels = &config.label_selector;
         if config.settings.spiffe_ids == Acted::Upon {
-            self.follow("clusterspiffeids", SpiffeIds(labels.clone()), &sender);
+            self.follow("clusterspiffeids", SpiffeIds(labels.clone()), sender);
         }
         if config.settings.static_entries == Acted::Upon {
-            self.follow("clusterstaticentries", StaticEntries(labels.clone()), &sender);
+            self.follow("clusterstaticentries", StaticEntries(labels.clone()), sender);
         }
-        self.follow("nodes", Nodes(Arc::clone(&self.trim)), &sender);
-        self.follow("namespaces", Namespaces(Arc::clone(&self.trim)), &sender);
+        self.follow("nodes", Nodes(Arc::clone(&self.trim)), sender);
+        self.follow("namespaces", Namespaces(Arc::clone(&self.trim)), sender);
         for only in scopes(&config.namespaces) {
-            self.follow("pods", Pods { trim: Arc::clone(&self.trim), only }, &sender);
+            self.follow("pods", Pods { trim: Arc::clone(&self.trim), only }, sender);
         }
     }
 
@@ -306,7 +306,7 @@ impl Shared {
         self.tasks.spawn("federation", federation.run());
     }
 
-    fn follow<S: Source + Sync>(&self, name: &'static str, source: S, sender: &Sender<S::News>) {
+    fn follow<S: Source>(&self, name: &'static str, source: S, sender: &Sender<S::News>) {
         let follower = self.follower(sender);
         self.tasks.spawn(name, async move { follow(source, &follower).await });
     }

@@ -4,5 +4,6 @@ mod convergence;
 mod faults;
 mod fixture;
 mod leadership;
+mod process;
 mod reports;
 mod webhook;

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc};
 
 /// A kind of object, or a part of it.
-pub(in crate::controller) trait Source: Send + 'static {
+pub(in crate::controller) trait Source: Send + Sync + 'static {
     /// The object as the API server sends it.
     type Object: Resource + Clone + Debug + DeserializeOwned + Send + 'static;
     /// What it becomes.

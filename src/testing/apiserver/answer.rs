@@ -133,7 +133,8 @@ impl State {
             ("PUT", Some(_)) => self.replace(&target, path, read()),
             ("PATCH", Some(_)) => self.patch(&target, path, query, &read()),
             ("DELETE", Some(_)) => {
-                self.store.delete(&target).map(|object| (200, object)).ok_or_else(|| absent(path))
+                let deleted = self.store.delete(&target).ok_or_else(|| absent(path));
+                deleted.map(|object| (200, Value::clone(&object)))
             }
             _ => Err(Refusal(405, format!("{method} is not served at {path}"))),
         };
@@ -142,12 +143,13 @@ impl State {
 
     fn get(&self, target: &Target, path: &str) -> Answer {
         self.rights.check("get", path)?;
-        self.store.get(target).map(|object| (200, object.clone())).ok_or_else(|| absent(path))
+        self.store.get(target).map(|object| (200, Value::clone(object))).ok_or_else(|| absent(path))
     }
 
     fn replace(&mut self, target: &Target, path: &str, object: Value) -> Answer {
         self.rights.check("update", path)?;
-        Ok((200, self.store.replace(target, object)?))
+        let object = self.store.replace(target, object)?;
+        Ok((200, Value::clone(&object)))
     }
 
     fn list(&self, target: &Target, query: &Query) -> (u16, Value) {
@@ -158,6 +160,7 @@ impl State {
         let (page, has_more) = self.store.page(&target.resource, &selection, skip, limit);
         let follows = if has_more { (skip + limit).to_string() } else { String::new() };
         let version = self.store.version().to_string();
+        let page: Vec<&Value> = page.into_iter().map(|object| &**object).collect();
         let list = json!({
             "apiVersion": "v1", "kind": "List",
             "metadata": {"resourceVersion": version, "continue": follows},
@@ -177,7 +180,7 @@ impl State {
             let message = format!("{} already exists", object["metadata"]["name"]);
             return Err(Refusal(409, message));
         }
-        Ok((201, self.store.put(&target, object)))
+        Ok((201, Value::clone(&self.store.put(&target, object))))
     }
 
     /// A merge patch of an object or of its status; of what is not there only server-side apply makes an
@@ -186,7 +189,7 @@ impl State {
     fn patch(&mut self, target: &Target, path: &str, query: &Query, patch: &Value) -> Answer {
         self.rights.check("patch", path)?;
         let mut object = match self.store.get(target) {
-            Some(object) => object.clone(),
+            Some(object) => Value::clone(object),
             None if patch["kind"].is_string() && target.part.is_none() => {
                 self.rights.check("create", path)?;
                 json!({})
@@ -205,8 +208,8 @@ impl State {
             _ => merge(&mut object, patch),
         }
         match self.store.get(target) {
-            Some(before) if *before == object => Ok((200, object)),
-            _ => Ok((200, self.store.put(target, object))),
+            Some(before) if **before == object => Ok((200, object)),
+            _ => Ok((200, Value::clone(&self.store.put(target, object)))),
         }
     }
 }

@@ -106,7 +106,8 @@ impl ApiServer {
     /// The object at `path`.
     #[must_use]
     pub fn object(&self, path: &str) -> Option<Value> {
-        self.state.lock().store.get(&Target::parse(path).unwrap()).cloned()
+        let state = self.state.lock();
+        state.store.get(&Target::parse(path).unwrap()).map(|object| Value::clone(object))
     }
 
     /// All objects of the collection at `path`.
@@ -120,14 +121,14 @@ impl ApiServer {
             0,
             usize::MAX - 1,
         );
-        all.into_iter().cloned().collect()
+        all.into_iter().map(|object| Value::clone(object)).collect()
     }
 
     /// Changes the object at `path`.
     pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let target = Target::parse(path).unwrap();
         self.happen(|state| {
-            let mut object = state.store.get(&target).unwrap().clone();
+            let mut object = Value::clone(state.store.get(&target).unwrap());
             change(&mut object);
             state.store.put(&target, object)
         });

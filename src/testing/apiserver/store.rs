@@ -2,14 +2,17 @@
 
 use super::path::{Resource, Target};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// Namespace and name; the namespace is empty for cluster-scoped objects.
 type Key = (String, String);
 
 /// All objects.
 pub(super) struct Store {
-    objects: BTreeMap<Resource, BTreeMap<Key, Value>>,
+    objects: BTreeMap<Resource, BTreeMap<Key, Arc<Value>>>,
     version: u64,
     history: VecDeque<Happening>,
     /// What happened up to here is forgotten.
@@ -23,7 +26,7 @@ pub(super) struct Happening {
     pub(super) what: What,
     pub(super) resource: Resource,
     pub(super) namespace: String,
-    pub(super) object: Value,
+    pub(super) object: Arc<Value>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,12 +99,12 @@ impl Store {
         self.history.clear();
     }
 
-    pub(super) fn get(&self, target: &Target) -> Option<&Value> {
+    pub(super) fn get(&self, target: &Target) -> Option<&Arc<Value>> {
         self.objects.get(&target.resource)?.get(&key(target))
     }
 
     /// Puts an object where it belongs, as the real server completes it.
-    pub(super) fn put(&mut self, target: &Target, mut object: Value) -> Value {
+    pub(super) fn put(&mut self, target: &Target, mut object: Value) -> Arc<Value> {
         let before = self.get(target).cloned();
         self.version += 1;
         let metadata = &mut object["metadata"];
@@ -121,14 +124,19 @@ impl Store {
         object["metadata"]["generation"] =
             json!(generation.unwrap_or_default() + i64::from(has_new_spec));
         let what = if before.is_some() { What::Modified } else { What::Added };
+        let object = Arc::new(object);
         self.record(what, target, &object);
         let kind = self.objects.entry(target.resource.clone()).or_default();
-        kind.insert(key(target), object.clone());
+        kind.insert(key(target), Arc::clone(&object));
         object
     }
 
     /// Puts an object if it is still the version that its author saw.
-    pub(super) fn replace(&mut self, target: &Target, object: Value) -> Result<Value, Refusal> {
+    pub(super) fn replace(
+        &mut self,
+        target: &Target,
+        object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
         let name = target.name.clone().unwrap_or_default();
         let Some(before) = self.get(target) else {
             return Err(Refusal(404, format!("{name} not found")));
@@ -137,21 +145,23 @@ impl Store {
         if !seen.is_null() && *seen != before["metadata"]["resourceVersion"] {
             return Err(Refusal(409, format!("the object {name} has been modified")));
         }
-        if object == *before {
-            return Ok(object);
+        if object == **before {
+            return Ok(Arc::clone(before));
         }
         Ok(self.put(target, object))
     }
 
-    pub(super) fn delete(&mut self, target: &Target) -> Option<Value> {
-        let mut object = self.objects.get_mut(&target.resource)?.remove(&key(target))?;
+    pub(super) fn delete(&mut self, target: &Target) -> Option<Arc<Value>> {
+        let object = self.objects.get_mut(&target.resource)?.remove(&key(target))?;
         self.version += 1;
+        let mut object = Value::clone(&object);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let object = Arc::new(object);
         self.record(What::Deleted, target, &object);
         Some(object)
     }
 
-    fn record(&mut self, what: What, target: &Target, object: &Value) {
+    fn record(&mut self, what: What, target: &Target, object: &Arc<Value>) {
         if self.history.len() == MAX_HISTORY
             && let Some(first) = self.history.pop_front()
         {
@@ -162,7 +172,7 @@ impl Store {
             what,
             resource: target.resource.clone(),
             namespace: target.namespace.clone().unwrap_or_default(),
-            object: object.clone(),
+            object: Arc::clone(object),
         });
     }
 
@@ -173,10 +183,10 @@ impl Store {
         selection: &Selection,
         skip: usize,
         limit: usize,
-    ) -> (Vec<&Value>, bool) {
+    ) -> (Vec<&Arc<Value>>, bool) {
         let all = self.objects.get(resource).into_iter().flatten();
         let selected = all.filter(|((namespace, _), object)| selection.takes(namespace, object));
-        let mut page: Vec<&Value> =
+        let mut page: Vec<&Arc<Value>> =
             selected.map(|(_, object)| object).skip(skip).take(limit.saturating_add(1)).collect();
         let has_more = page.len() > limit;
         page.truncate(limit);

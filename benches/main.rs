@@ -64,6 +64,8 @@ enum Promise {
     Idle,
     EntryCreate,
     CsiPublish,
+    ControllerConvergence,
+    ControllerEvents,
 }
 
 impl Promise {
@@ -79,6 +81,8 @@ impl Promise {
             Self::Idle => promises::idle::run().await,
             Self::EntryCreate => promises::entry_create::run().await,
             Self::CsiPublish => promises::csi_publish::run(),
+            Self::ControllerConvergence => promises::controller_convergence::run().await,
+            Self::ControllerEvents => promises::controller_events::run().await,
         }
     }
 }

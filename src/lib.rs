@@ -6,11 +6,8 @@
 //! - L1 the SPIFFE domain: [`spiffe`] (ids, entries, SVIDs, bundles), [`config`], [`telemetry`]
 //! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS),
 //!   [`k8s`] (the Kubernetes API)
-//! - L3 the programs, which never import each other: [`agent`], [`server`]; above them [`dev`] and
-//!   [`cli`], which alone sees all
-//! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS)
-//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`]; above them [`dev`]
-//!   and [`cli`], which alone sees all
+//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`], [`controller`];
+//!   above them [`dev`] and [`cli`], which alone sees all
 //!
 //! The two paths to know before reading further:
 //! - an SDS request: `transport::accept` → `agent::serve` → `agent::workload` → `agent::cache` → wire
@@ -28,6 +25,7 @@ pub mod transport;
 pub mod wire;
 
 pub mod agent;
+pub mod controller;
 pub mod csi;
 pub mod server;
 

@@ -8,7 +8,8 @@ use finial::{
         server::{
             agent::v1::{CreateJoinTokenRequest, agent_client::AgentClient},
             entry::v1::{
-                BatchCreateEntryRequest, BatchUpdateEntryRequest, entry_client::EntryClient,
+                BatchCreateEntryRequest, BatchUpdateEntryRequest, CountEntriesRequest,
+                entry_client::EntryClient,
             },
         },
         types,
@@ -51,6 +52,13 @@ impl Admin {
         let answer = EntryClient::new(self.0.clone()).batch_create_entry(request).await?;
         let results = answer.into_inner().results.into_iter();
         results.map(|result| accepted(result.status, result.entry)).collect()
+    }
+
+    /// How many entries there are.
+    pub(crate) async fn count(&self) -> anyhow::Result<usize> {
+        let request = CountEntriesRequest::default();
+        let answer = EntryClient::new(self.0.clone()).count_entries(request).await?;
+        Ok(usize::try_from(answer.into_inner().count)?)
     }
 
     /// Replaces entries in one call; they come back as stored.

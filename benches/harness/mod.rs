@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod cluster;
 pub(crate) mod crowd;
 pub(crate) mod host;
 pub(crate) mod machine;

@@ -6,7 +6,7 @@ use finial::transport::channel::connect_uds;
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -21,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) admin: Admin,
     /// Where agents connect.
     pub(crate) port: u16,
+    /// Where operators connect.
+    pub(crate) socket: PathBuf,
     _sockets: TempDir,
     _data: TempDir,
 }
@@ -47,7 +49,7 @@ impl Server {
         let log = sockets.path().join("server.log");
         let mut process = Process::start(product, "spire-server", &args, &log)?;
         let admin = Admin::new(answering(&mut process, &socket).await?);
-        Ok(Self { process, admin, port, _sockets: sockets, _data: data })
+        Ok(Self { process, admin, port, socket, _sockets: sockets, _data: data })
     }
 }
 

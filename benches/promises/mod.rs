@@ -1,5 +1,7 @@
 //! One module per promise: what it starts, what it measures, and the rows that come of it.
 
+pub(crate) mod controller_convergence;
+pub(crate) mod controller_events;
 pub(crate) mod csi_publish;
 pub(crate) mod entry_create;
 pub(crate) mod fanout;

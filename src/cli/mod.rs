@@ -8,6 +8,7 @@ mod agent;
 mod chain;
 mod command;
 mod console;
+mod controller;
 mod csi;
 mod dev;
 mod environment;

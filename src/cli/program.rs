@@ -1,7 +1,8 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
 use super::{
-    agent, command::Program, console, csi, dev, environment, exit::Exit, go::quote::quoted, server,
+    agent, command::Program, console, controller, csi, dev, environment, exit::Exit,
+    go::quote::quoted, server,
 };
 use crate::{dev::envoy::leash, runtime::memory::use_small_pages};
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -45,6 +46,10 @@ fn run(arguments: Vec<OsString>) -> Exit {
             let name = vec![csi::PERSONALITY.to_owned()];
             csi::PROGRAM.run(&[name, arguments].concat())
         }
+        Some(controller::PERSONALITY) => {
+            let name = vec![controller::PERSONALITY.to_owned()];
+            controller::PROGRAM.run(&[name, arguments].concat())
+        }
         _ => finial(&arguments),
     }
 }
@@ -71,6 +76,7 @@ fn finial(arguments: &[String]) -> Exit {
     }
     match first.as_str() {
         "csi" => csi::PROGRAM.run(arguments),
+        "controller" => controller::PROGRAM.run(arguments),
         "dev" => dev::PROGRAM.run(arguments),
         leash::WORD => dev::become_child(rest),
         "-v" | "-version" | "--version" => {
@@ -93,16 +99,18 @@ fn usage() -> String {
         "Usage: finial [--version] [--help] <program> <command> [<args>]\n\nAvailable programs are:\n",
     );
     for (_, word, synopsis) in PARTS {
-        text.push_str(&format!("    {word:8}{synopsis}\n"));
+        text.push_str(&format!("    {word:12}{synopsis}\n"));
     }
     for (word, synopsis) in [
         ("csi", "The CSI driver: mounts the agent's sockets into pods"),
+        ("controller", "The controller: makes entries of what Kubernetes declares"),
         ("dev", "Server and agent at once, and two Envoys, to see it work"),
     ] {
-        text.push_str(&format!("    {word:8}{synopsis}\n"));
+        text.push_str(&format!("    {word:12}{synopsis}\n"));
     }
     text.push_str(
-        "\nCalled as spire-server, spire-agent or spiffe-csi-driver, finial is that program.\n",
+        "\nCalled as spire-server, spire-agent, spire-controller-manager or spiffe-csi-driver, finial is that \
+         program.\n",
     );
     text
 }

@@ -89,6 +89,18 @@ impl Source {
         Ok(Self { path, text })
     }
 
+    /// Where it comes from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text, for a program whose file is neither HCL 1 nor JSON.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Reads the settings of the file as a table, and all that is wrong with them.
     ///
     /// # Errors

@@ -117,6 +117,15 @@ pub fn interval(text: &str) -> Result<Duration, Error> {
     at_least(text, Duration::from_millis(10))
 }
 
+/// A duration that may be nothing: zero where zero means a default.
+///
+/// # Errors
+///
+/// If it is no duration, or a negative one.
+pub fn duration(text: &str) -> Result<Duration, Error> {
+    at_least(text, Duration::ZERO)
+}
+
 fn at_least(text: &str, least: Duration) -> Result<Duration, Error> {
     match parse_duration(text) {
         None => Err(Error::NotADuration),

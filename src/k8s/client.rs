@@ -49,7 +49,10 @@ impl KubeClient {
     }
 
     /// Asks the API server. Dropping the future gives the call up.
-    pub(super) async fn call<T, F>(&self, ask: impl FnOnce(Client) -> F) -> Result<T, KubeError>
+    ///
+    /// # Errors
+    /// When it does not answer in time, or refuses.
+    pub async fn call<T, F>(&self, ask: impl FnOnce(Client) -> F) -> Result<T, KubeError>
     where
         F: Future<Output = kube::Result<T>>,
     {
@@ -61,13 +64,22 @@ impl KubeClient {
         let answer =
             timeout(CALL_WITHIN, answer).await.unwrap_or(Err(KubeError::Timeout(CALL_WITHIN)));
         if answer.as_ref().is_err_and(KubeError::concerns_client) {
-            self.0.client.store(None);
+            self.forget();
         }
         answer
     }
 
-    /// The client that is there, or a new one. Should two be made at once, one of them is kept.
-    async fn client(&self) -> Result<Client, KubeError> {
+    /// Forgets the client: the next one reads its files anew.
+    pub fn forget(&self) {
+        self.0.client.store(None);
+    }
+
+    /// The client that is there, or a new one. Should two be made at once, one of them is kept. For what
+    /// lasts longer than a call; whoever takes it asks again after a failure.
+    ///
+    /// # Errors
+    /// When none can be made of the files that there are.
+    pub async fn client(&self) -> Result<Client, KubeError> {
         if let Some(client) = self.0.client.load_full() {
             return Ok(Client::clone(&client));
         }

@@ -20,5 +20,3 @@ pub mod sds_server;
 pub mod secret;
 pub mod serving;
 pub mod spire_server;
-
-mod writes;

@@ -34,7 +34,10 @@ struct World {
 
 /// An empty ConfigMap, as the quick start makes it.
 fn empty() -> Value {
-    json!({"metadata": {"name": "spire-bundle", "namespace": "spire"}})
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "spire-bundle", "namespace": "spire"},
+    })
 }
 
 /// An API server on which the map may be read and patched, but not made: the quick start's rights.
@@ -82,7 +85,7 @@ impl World {
 
     /// Waits until the map's PEM is the bundle's.
     async fn settled(&self) {
-        let mut version = self.api.version();
+        let mut version = self.api.pulse();
         let holds = async {
             while self.held("bundle.crt") != self.pem() {
                 version.changed().await.unwrap();
@@ -121,7 +124,7 @@ async fn the_quick_starts_map_holds_the_bundle_from_the_start_and_after_each_cha
     let api = quick_start().await;
     let mut map = empty();
     map["data"]["somebody.else"] = json!("stays");
-    api.put(MAP, map);
+    api.put(map);
     let world = World::with_pem(api).await;
     world.settled().await;
     let first = world.pem();
@@ -156,7 +159,7 @@ async fn the_charts_map_is_made_and_holds_every_form_that_is_asked_for() {
 #[tokio::test]
 async fn what_somebody_else_wrote_is_replaced_at_the_next_look() {
     let api = quick_start().await;
-    api.put(MAP, empty());
+    api.put(empty());
     let events = Events::collect();
     let world = World::with_pem(api).await;
     said(&events, "trust bundle published").await;
@@ -172,7 +175,7 @@ async fn what_somebody_else_wrote_is_replaced_at_the_next_look() {
 #[tokio::test]
 async fn a_map_that_holds_the_bundle_already_is_not_written_again() {
     let api = quick_start().await;
-    api.put(MAP, empty());
+    api.put(empty());
     let events = Events::collect();
     let world = World::with_pem(api).await;
     said(&events, "trust bundle published").await;
@@ -194,7 +197,7 @@ async fn a_server_without_the_rights_serves_and_says_which_it_needs() {
         let api = quick_start().await;
         api.forbid(verb, MAP);
         if there {
-            api.put(MAP, empty());
+            api.put(empty());
         }
         let events = Events::collect();
         let world = World::with_pem(api).await;
@@ -212,7 +215,7 @@ async fn a_server_without_the_rights_serves_and_says_which_it_needs() {
 #[tokio::test]
 async fn an_api_server_that_is_away_delays_the_bundle_and_nothing_else() {
     let mut api = quick_start().await;
-    api.put(MAP, empty());
+    api.put(empty());
     api.go_away().await;
     let mut world = World::with_pem(api).await;
     assert!(world.fixture.server.readiness().is_ready());

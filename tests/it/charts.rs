@@ -4,6 +4,7 @@
 mod crds;
 mod dashboard;
 mod golden;
+mod guide;
 mod helm;
 mod istio;
 mod keys;

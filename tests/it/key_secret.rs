@@ -29,6 +29,7 @@ const SHORT: Duration = Duration::from_secs(20);
 /// A Secret as a chart makes it, with nothing in it yet.
 fn empty() -> Value {
     json!({
+        "apiVersion": "v1", "kind": "Secret",
         "metadata": {
             "name": "spire-server-keys", "namespace": "spire",
             "labels": {"app.kubernetes.io/managed-by": "Helm"},
@@ -41,7 +42,7 @@ fn empty() -> Value {
 async fn chart() -> ApiServer {
     let api = ApiServer::start().await;
     api.forbid("create", SECRETS);
-    api.put(SECRET, empty());
+    api.put(empty());
     api
 }
 
@@ -139,7 +140,7 @@ async fn data_that_is_older_than_the_secret_does_not_bring_the_old_authority_bac
     let first = serve(&api, dir.path(), &clock, DAY).await.unwrap();
     first.shutdown().await;
     // The Secret goes on with another pod, and begins anew there.
-    api.put(SECRET, empty());
+    api.put(empty());
     let other = pod(&api, DAY).await.unwrap();
     let authority = other.server.ca_state().current().active.unwrap();
     other.server.shutdown().await;
@@ -169,7 +170,7 @@ async fn a_secret_that_is_deleted_under_the_server_is_made_again_when_there_is_s
     let server = pod(&api, SHORT).await.unwrap();
     assert!(api.object(SECRET).is_some(), "it is made where that is allowed");
     api.delete(SECRET);
-    let mut version = api.version();
+    let mut version = api.pulse();
     let made = async {
         while api.object(SECRET).is_none() {
             version.changed().await.unwrap();
@@ -223,7 +224,7 @@ async fn what_is_damaged_or_too_large_is_refused_and_left_as_it_is() {
     ] {
         let mut secret = empty();
         secret["data"][key] = base64(&text);
-        api.put(SECRET, secret.clone());
+        api.put(secret.clone());
         let refusal = refused(&api).await;
         assert!(refusal.contains(wanted), "{refusal}");
         assert_eq!(api.object(SECRET).unwrap()["data"][key], secret["data"][key]);

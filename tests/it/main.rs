@@ -15,6 +15,7 @@ mod ca;
 mod charts;
 mod cli;
 mod conformance;
+mod controller;
 mod csi;
 mod dev;
 mod entry_api;

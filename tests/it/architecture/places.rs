@@ -73,13 +73,13 @@ const PLACES: &[Place] = &[
     },
     Place {
         name: Name::Opens(&["kube"]),
-        allowed: Allowed::Only(&["k8s/"]),
-        instead: "the Kubernetes API is spoken in k8s only: take its type",
+        allowed: Allowed::Only(&["k8s/", "controller/"]),
+        instead: "the Kubernetes API is spoken in k8s and controller only: take their types",
     },
     Place {
         name: Name::Opens(&["k8s_openapi"]),
-        allowed: Allowed::Only(&["k8s/"]),
-        instead: "the Kubernetes API is spoken in k8s only: take its type",
+        allowed: Allowed::Only(&["k8s/", "controller/"]),
+        instead: "the Kubernetes API is spoken in k8s and controller only: take their types",
     },
     Place {
         name: Name::Opens(&["tokio"]),
@@ -103,6 +103,8 @@ const GENERATED_PLACES: &[&str] = &[
     "agent/identity/renewal.rs",
     "agent/renew/batch.rs",
     "agent/sync/",
+    // The controller's calls to its server.
+    "controller/entries/",
     // What an operator would ask a server for.
     "dev/server_api.rs",
 ];

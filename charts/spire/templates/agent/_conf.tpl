@@ -8,6 +8,7 @@
   "server_address" (include "spire.server.address" .)
   "server_port" (int $agent.server.port)
   "socket_path" (printf "/tmp/spire-agent/public/%s" (base $agent.socketPath))
+  "socket_alternate_names" $agent.socketAlternate.names
   "trust_bundle_path" (include "spire.agent.bundlePath" .)
   "trust_bundle_format" $agent.trustBundleFormat
   "trust_domain" (include "spire.trustDomain.agent" .)

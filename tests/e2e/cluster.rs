@@ -8,8 +8,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// How often something is looked at that is waited for. What is measured is rounded up by this.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

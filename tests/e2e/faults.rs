@@ -5,10 +5,8 @@ use crate::{
     cluster::{self, Cluster, tell},
     mesh::{self, load::Load},
 };
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
+use tokio::time::Instant;
 
 /// How long the API server is away.
 const API_AWAY: Duration = Duration::from_secs(60);

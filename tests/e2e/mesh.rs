@@ -5,7 +5,7 @@ use crate::{
     quick_start,
 };
 use serde_json::Value;
-use std::time::Instant;
+use tokio::time::Instant;
 
 pub(crate) mod load;
 

@@ -1,7 +1,8 @@
 //! Istio's quick start for SPIRE (`samples/security/spire`), with image names replaced and nothing else.
 
 use crate::cluster::{self, Cluster, Failed, tell, within};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the quick start calls its images, and what they are called here.
 const IMAGES: [(&str, &str); 5] = [

@@ -71,7 +71,7 @@ impl Cluster {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("bash");
         child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
-        judged(&command, child.wait_with_output().unwrap()).unwrap()
+        judged(&command, &child.wait_with_output().unwrap()).unwrap()
     }
 
     /// A file of this cluster's, in the folder that its shells know as `$RUN`.
@@ -187,10 +187,10 @@ fn set(variable: &str) -> PathBuf {
 
 fn run(command: &mut Command) -> Result<String, Failed> {
     let output = command.stdin(Stdio::null()).output().expect("bash");
-    judged(command, output)
+    judged(command, &output)
 }
 
-fn judged(command: &Command, output: Output) -> Result<String, Failed> {
+fn judged(command: &Command, output: &Output) -> Result<String, Failed> {
     let stdout = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
         return Ok(stdout.into_owned());

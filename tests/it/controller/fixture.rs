@@ -105,7 +105,11 @@ impl World {
     }
 
     /// Waits until an object satisfies `accept`.
-    pub(super) async fn until_object(&self, path: &str, accept: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until_object(
+        &self,
+        path: &str,
+        accept: impl Fn(&Value) -> bool + Send + Sync,
+    ) -> Value {
         let mut pulse = self.api.pulse();
         let found = async {
             loop {

@@ -8,7 +8,7 @@ mod print;
 
 use super::{
     ownership::{Holder, Ownership},
-    plan::{Delta, Doubt, Evidence, Plan},
+    plan::{Delta, Doubt, Evidence, Plan, pod_uid},
     wanted::{EntryKey, Wanted},
 };
 use crate::spiffe::{Entry, EntryId, EntrySpec};
@@ -109,13 +109,13 @@ impl Ledger {
                 Some(doubt) => changes.doubtful.push((entry.id, doubt)),
                 None => changes.deletes.push(Deletion {
                     key,
+                    pod: pod_uid(&entry.spec).map(Into::into),
                     id: entry.id,
                     reason: if holder == Holder::Us {
                         Reason::Unwanted(Evidence::Absent)
                     } else {
                         Reason::Cleanup
                     },
-                    pod: None,
                 }),
             }
         }

@@ -104,8 +104,8 @@ impl Ledger {
             if plan.entry(&key).is_some() || holder == Holder::Other {
                 continue;
             }
-            let doubt = if holder == Holder::Us { plan.doubt(&entry.spec) } else { None };
-            match doubt {
+            // Those of a former prefix too: what their pods shall have may not be known yet.
+            match plan.doubt(&entry.spec) {
                 Some(doubt) => changes.doubtful.push((entry.id, doubt)),
                 None => changes.deletes.push(Deletion {
                     key,

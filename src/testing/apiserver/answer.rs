@@ -4,7 +4,7 @@ use super::{
     merge::merge,
     path::Target,
     reviews,
-    server::{Mood, State},
+    state::{Mood, State},
     store::{Refusal, Selection},
     watch::{self, Watch},
 };

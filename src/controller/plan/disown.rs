@@ -4,7 +4,7 @@
 //! on whose behalf it could have been made is known not to want it.
 
 use super::super::world::{Kind, Scope};
-use super::{Plan, outcome::Outcome};
+use super::{outcome::Outcome, state::Plan};
 use crate::spiffe::EntrySpec;
 use std::fmt;
 

@@ -145,9 +145,9 @@ fn a_static_entry_that_fails_keeps_what_it_gave() {
     let bad =
         json!({"spiffeID": "spiffe://other/x", "parentID": "spiffe://d/p", "selectors": ["a:1"]});
     let mut plan = listed();
-    plan.apply(static_event("s", good));
+    plan.apply(static_event("s", &good));
     expect(&mut plan, &["- /x"], &[]);
-    plan.apply(static_event("s", bad));
+    plan.apply(static_event("s", &bad));
     expect(&mut plan, &[], &[]);
     assert!(plan.static_report("s").unwrap().problem.is_some());
     plan.apply(Event::Unreadable(Owner::StaticEntry("s".into()), unreadable()));

@@ -4,7 +4,7 @@ use super::cluster::*;
 use crate::controller::{
     plan::{Doubt, Evidence, Plan},
     wanted::Wanted,
-    world::{Event, Kind, Owner, Scope},
+    world::{Event, Kind, Owner, Phase, Scope},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -179,4 +179,16 @@ fn entries_of_an_earlier_life_are_doubted_while_their_author_may_be_unreadable()
     plan.apply(Event::PodDeleted("p1".into()));
     drop(plan.recompute());
     assert_eq!(plan.doubt(&other), None);
+}
+
+#[test]
+fn a_pod_that_has_ended_has_nothing_whatever_became_of_its_node() {
+    let mut plan = settled();
+    let spec = plan.wanted().find(|(_, w)| w.pod.as_deref() == Some("p1")).unwrap().1.spec.clone();
+    let mut ended = pod("p1", "a", &[]);
+    ended.phase = Phase::Ended;
+    plan.apply(Event::PodApplied(Arc::new(ended)));
+    plan.apply(Event::NodeDeleted("n1".into()));
+    expect(&mut plan, &[], &["p1 /ns/a/sa/sa"]);
+    assert_eq!(plan.doubt(&spec), None);
 }

@@ -67,7 +67,8 @@ impl Plan {
     }
 }
 
-fn pod_uid(spec: &EntrySpec) -> Option<&str> {
+/// The UID of the pod that an entry is for, if its selectors name one.
+pub(in crate::controller) fn pod_uid(spec: &EntrySpec) -> Option<&str> {
     let of_k8s = spec.selectors.as_slice().iter().filter(|selector| selector.kind() == "k8s");
     of_k8s.filter_map(|selector| selector.value().strip_prefix("pod-uid:")).next()
 }

@@ -22,6 +22,7 @@ mod state;
 
 pub use delta::{Delta, Evidence, Unset};
 pub use disown::Doubt;
+pub(in crate::controller) use disown::pod_uid;
 pub use owners::Problem;
 pub use report::{RuleReport, StaticReport, Stats};
 pub use state::Plan;

@@ -73,6 +73,16 @@ impl Cluster {
         judged(&command, child.wait_with_output().unwrap()).unwrap()
     }
 
+    /// A file of this cluster's, in the folder that its shells know as `$RUN`.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        parts().join("run").join(name)
+    }
+
+    /// Writes such a file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
     /// An object, or a list of them, as `kubectl get … -o json` prints it.
     #[track_caller]
     pub(crate) fn object(&self, arguments: &[&str]) -> Value {

@@ -51,6 +51,8 @@ pub struct RawController {
     pub(super) leader_election: Option<RawLeaderElection>,
     pub(super) metrics: RawMetrics,
     pub(super) health: RawHealth,
+    /// Istio's quick start has it; upstream reads past it, and shows its health nowhere.
+    pub(super) health_probe: RawMetrics,
     pub(super) webhook: RawWebhook,
     /// Not upstream's: whether pods may name their own path and federation by annotation.
     pub(super) pod_annotations: bool,

@@ -4,7 +4,10 @@
 use super::{
     cluster_domain,
     error::ConfigError,
-    file::{GoDuration, RawController, RawHealth, RawLeaderElection, RawNamespace, RawReconcile},
+    file::{
+        GoDuration, RawController, RawHealth, RawLeaderElection, RawMetrics, RawNamespace,
+        RawReconcile,
+    },
     model::{ControllerConfig, LeaseConfig, NamespaceScope, WebhookConfig, default},
 };
 use crate::{
@@ -108,7 +111,7 @@ impl RawController {
             lease: self.leader_election.as_ref().map(lease).transpose()?.flatten(),
             webhook: self.webhook(surroundings)?,
             metrics: listener("metrics.bindAddress", &self.metrics.bind_address)?,
-            health: health(&self.health)?,
+            health: health(&self.health, &self.health_probe)?,
             log: self.log(surroundings)?,
             access: surroundings.kubeconfig.clone().map_or(Access::InCluster, Access::Kubeconfig),
         };
@@ -350,8 +353,11 @@ fn lease(raw: &RawLeaderElection) -> Result<Option<LeaseConfig>, ConfigError> {
     if fits { Ok(Some(lease)) } else { Err(ConfigError::LeaseTimes) }
 }
 
-fn health(raw: &RawHealth) -> Result<Option<HealthChecks>, ConfigError> {
-    let bind = listener("health.healthProbeBindAddress", &raw.health_probe_bind_address)?;
+fn health(raw: &RawHealth, other: &RawMetrics) -> Result<Option<HealthChecks>, ConfigError> {
+    let bind = match listener("health.healthProbeBindAddress", &raw.health_probe_bind_address)? {
+        None => listener("healthProbe.bindAddress", &other.bind_address)?,
+        bind => bind,
+    };
     let path = |name: &str, otherwise| format!("/{}", or(name, otherwise).trim_start_matches('/'));
     Ok(bind.map(|bind| HealthChecks {
         bind,

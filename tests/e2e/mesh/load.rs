@@ -3,10 +3,10 @@
 
 use super::{address, serial};
 use crate::cluster::{Cluster, within};
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
-/// Renewal is due at half of an SVID's life, with jitter.
-const RENEWED_WITHIN: Duration = Duration::from_secs(super::SVID_SECS as u64);
+/// Renewal is due at half of an SVID's life, with jitter; one that was due in an outage is renewed after it.
+const RENEWED_WITHIN: Duration = Duration::from_secs(2 * super::SVID_SECS);
 /// Its answers are written to this file in the cluster's folder, a line for each.
 const ANSWERS: &str = "answers";
 /// It runs as long as there is this file.
@@ -17,6 +17,7 @@ const GOING: &str = "load";
 #[must_use = "a load runs until it is stopped"]
 pub(crate) struct Load {
     server: String,
+    answers: PathBuf,
 }
 
 /// What became of the requests.
@@ -40,7 +41,7 @@ impl Load {
                 sleep 0.02
             done) >$RUN/{ANSWERS} 2>&1 </dev/null &"
         ));
-        let load = Self { server: server.to_owned() };
+        let load = Self { server: server.to_owned(), answers: cluster.file(ANSWERS) };
         within(Duration::from_secs(10), "the first answer", || {
             (load.seen().answered > 0).then_some(())
         });
@@ -73,8 +74,8 @@ impl Load {
 
     /// What it has seen until now.
     pub(crate) fn seen(&self) -> Seen {
-        let path = crate::cluster::parts().join("run").join(ANSWERS);
-        let text = fs::read_to_string(path).unwrap_or_default();
+        let text = self.answers.exists().then(|| fs::read_to_string(&self.answers).unwrap());
+        let text = text.unwrap_or_default();
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let expected = format!("{{\"responses\":[\"{}\"]}}", self.server);

@@ -33,6 +33,27 @@ reconcile:
   clusterFederatedTrustDomains: true
 ";
 
+/// What Istio's quick start installs (`samples/security/spire`).
+const QUICK_START: &str = r"
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ControllerManagerConfig
+metrics:
+  bindAddress: 127.0.0.1:8082
+healthProbe:
+  bindAddress: 127.0.0.1:8083
+leaderElection:
+  leaderElect: true
+  resourceName: 98c9c988.spiffe.io
+  resourceNamespace: spire
+clusterName: demo-cluster
+trustDomain: example.org
+ignoreNamespaces:
+  - kube-system
+  - kube-public
+  - spire
+  - local-path-storage
+";
+
 const LEAST: &str = "clusterName: c\ntrustDomain: example.org\n";
 
 fn raw(text: &str) -> Result<RawController, ConfigError> {
@@ -69,6 +90,14 @@ fn the_file_of_upstreams_chart_is_taken_as_it_is() {
     assert_eq!((lease.duration.as_secs(), lease.namespace.as_deref()), (15, Some("spire-server")));
     assert_eq!(config.socket_path, Path::new("/tmp/spire-server/private/api.sock"));
     assert_eq!(config.webhook.unwrap().bind.port(), 9443);
+}
+
+#[test]
+fn the_file_of_istios_quick_start_is_taken_as_it_is() {
+    let config = config(QUICK_START);
+    assert_eq!(config.health.unwrap().bind, SocketAddr::from(([127, 0, 0, 1], 8083)));
+    assert_eq!(config.lease.unwrap().namespace.as_deref(), Some("spire"));
+    assert_eq!(config.socket_path, Path::new("/spire-server/api.sock"));
 }
 
 #[test]

@@ -6,11 +6,8 @@
 //! - L1 the SPIFFE domain: [`spiffe`] (ids, entries, SVIDs, bundles), [`config`], [`telemetry`]
 //! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS),
 //!   [`k8s`] (the Kubernetes API)
-//! - L3 the programs, which never import each other: [`agent`], [`server`]; above them [`dev`] and
-//!   [`cli`], which alone sees all
-//! - L2 other people's formats and transports: [`wire`] (protobuf), [`transport`] (sockets, mTLS)
-//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`]; above them [`dev`]
-//!   and [`cli`], which alone sees all
+//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`]; above them [`dev`],
+//!   [`doctor`] and [`cli`], which alone sees all
 //!
 //! The two paths to know before reading further:
 //! - an SDS request: `transport::accept` → `agent::serve` → `agent::workload` → `agent::cache` → wire
@@ -33,6 +30,7 @@ pub mod server;
 
 pub mod cli;
 pub mod dev;
+pub mod doctor;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

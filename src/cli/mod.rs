@@ -10,6 +10,7 @@ mod command;
 mod console;
 mod csi;
 mod dev;
+mod doctor;
 mod environment;
 mod exit;
 mod failure;

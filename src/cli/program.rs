@@ -1,7 +1,8 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
 use super::{
-    agent, command::Program, console, csi, dev, environment, exit::Exit, go::quote::quoted, server,
+    agent, command::Program, console, csi, dev, doctor, environment, exit::Exit, go::quote::quoted,
+    server,
 };
 use crate::{dev::envoy::leash, runtime::memory::use_small_pages};
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -72,6 +73,7 @@ fn finial(arguments: &[String]) -> Exit {
     match first.as_str() {
         "csi" => csi::PROGRAM.run(arguments),
         "dev" => dev::PROGRAM.run(arguments),
+        "doctor" => doctor::PROGRAM.run(arguments),
         leash::WORD => dev::become_child(rest),
         "-v" | "-version" | "--version" => {
             let shown = console::print(concat!("finial ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -98,6 +100,7 @@ fn usage() -> String {
     for (word, synopsis) in [
         ("csi", "The CSI driver: mounts the agent's sockets into pods"),
         ("dev", "Server and agent at once, and two Envoys, to see it work"),
+        ("doctor", "Says why a process has no identity, and what would give it one"),
     ] {
         text.push_str(&format!("    {word:8}{synopsis}\n"));
     }

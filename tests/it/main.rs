@@ -16,6 +16,7 @@ mod cli;
 mod conformance;
 mod csi;
 mod dev;
+mod doctor;
 mod entry_api;
 mod envoy_ca;
 mod envoy_crowd;

@@ -74,19 +74,21 @@ images() {
     done
 }
 
+# Started again when it fails, as a node's init does: the kubelet gives up on a containerd that just begins.
 start() {
     local program=$1
     local arguments
     mapfile -t arguments < <(arguments_of "$program")
-    setsid "$program" "${arguments[@]}" >>"$RUN/log/$program.log" 2>&1 </dev/null &
+    setsid bash -c 'until "$@"; do sleep 0.5; done' - "$program" "${arguments[@]}" \
+        >>"$RUN/log/$program.log" 2>&1 </dev/null &
     echo $! >"$RUN/$program.pid"
 }
 
-# Killed, as by a node that fails: what was running in its pods goes on.
+# Killed with who would start it again, as by a node that fails: what runs in its pods goes on.
 stop() {
     local pid
     pid=$(cat "$RUN/$1.pid")
-    kill -KILL "$pid"
+    kill -KILL -- "-$pid"
     while [ -d "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.05; done
 }
 

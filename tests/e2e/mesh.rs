@@ -96,7 +96,8 @@ spec:
       labels: {{app: {name}, spiffe.io/spire-managed-identity: "true"}}
       annotations:
         inject.istio.io/templates: "sidecar,spire"
-        proxy.istio.io/config: '{{"terminationDrainDuration": "1s"}}'
+        # Istio keeps few of Envoy's counters.
+        proxy.istio.io/config: '{{"proxyStatsMatcher": {{"inclusionRegexps": [".*ssl.*"]}}}}'
         {more_annotations}
     spec:
       serviceAccountName: {name}
@@ -220,7 +221,7 @@ fn shows_finials_secrets(cluster: &Cluster, namespace: &str, pod: &str, account:
 fn every_request_had_its_handshake(cluster: &Cluster, client: &str, requests: usize) {
     let stats = cluster.shell(&format!(
         "kubectl exec -n mesh {client} -c istio-proxy -- pilot-agent request GET \
-            'stats?filter=server.mesh.svc.cluster.local.*ssl'"
+            'stats?filter=server.mesh.*ssl'"
     ));
     let of = |name: &str| -> usize {
         let lines = stats.lines().filter(|line| line.contains("outbound|80||"));

@@ -7,6 +7,8 @@ use std::{fs, path::PathBuf, time::Duration};
 
 /// Renewal is due at half of an SVID's life, with jitter; one that was due in an outage is renewed after it.
 const RENEWED_WITHIN: Duration = Duration::from_secs(2 * super::SVID_SECS);
+/// How many requests the client is asked for in one go. One that fails is told with those beside it.
+const AT_ONCE: usize = 5;
 /// Its answers are written to this file in the cluster's folder, a line for each.
 const ANSWERS: &str = "answers";
 /// It runs as long as there is this file.
@@ -25,19 +27,22 @@ pub(crate) struct Load {
 pub(crate) struct Seen {
     /// Those that the server answered.
     pub(crate) answered: usize,
-    /// What came instead, for each that it did not.
-    pub(crate) failed: Vec<String>,
+    /// When something else came, in milliseconds, and what.
+    pub(crate) failed: Vec<(u64, String)>,
 }
 
 impl Load {
     /// Starts it; when this returns, a request has been answered.
     pub(crate) fn start(cluster: &Cluster, client: &str, server: &str) -> Self {
         let ip = address(cluster, "mesh", client);
-        let path = "dial?protocol=http&request=hostname&host=server.mesh.svc.cluster.local&port=80&tries=1";
+        let path = "dial?protocol=http&request=hostname&host=server.mesh.svc.cluster.local&port=80";
         cluster.shell(&format!(
             "touch $RUN/{GOING}
             (while [ -e $RUN/{GOING} ]; do
-                curl -s -m 10 -w '\\n' 'http://{ip}:8080/{path}' || echo \"client: curl $?\"
+                printf '%s ' $(date +%s%3N)
+                curl -s -m 10 'http://{ip}:8080/{path}&tries={AT_ONCE}' ||
+                    printf 'the client is not to be asked: curl %s' $?
+                echo
                 sleep 0.02
             done) >$RUN/{ANSWERS} 2>&1 </dev/null &"
         ));
@@ -78,10 +83,12 @@ impl Load {
         let text = text.unwrap_or_default();
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let expected = format!("{{\"responses\":[\"{}\"]}}", self.server);
-        let answers = whole.lines().filter(|line| !line.is_empty());
-        let (good, bad): (Vec<&str>, Vec<&str>) = answers.partition(|line| *line == expected);
-        Seen { answered: good.len(), failed: bad.into_iter().map(str::to_owned).collect() }
+        let responses = vec![format!("\"{}\"", self.server); AT_ONCE].join(",");
+        let expected = format!("{{\"responses\":[{responses}]}}");
+        let answers = whole.lines().filter_map(|line| line.split_once(' '));
+        let (good, bad): (Vec<_>, Vec<_>) = answers.partition(|(_, answer)| *answer == expected);
+        let failed = bad.into_iter().map(|(at, what)| (at.parse().unwrap(), what.to_owned()));
+        Seen { answered: good.len() * AT_ONCE, failed: failed.collect() }
     }
 }
 
@@ -89,13 +96,13 @@ impl Seen {
     /// Nothing failed.
     #[track_caller]
     pub(crate) fn assert_faultless(&self) {
-        let Self { answered, failed } = self;
-        assert!(
-            failed.is_empty(),
-            "{} of {} failed: {failed:#?}",
-            failed.len(),
-            answered + failed.len()
-        );
-        eprintln!("{answered} requests, none failed");
+        assert_eq!(self.failed, [], "beside {} that were answered", self.answered);
+        eprintln!("{} requests, none failed", self.answered);
+    }
+
+    /// How long requests failed: from the first that did to the last.
+    pub(crate) fn failing_for(&self) -> Duration {
+        let times = || self.failed.iter().map(|(at, _)| *at);
+        Duration::from_millis(times().max().unwrap_or(0) - times().min().unwrap_or(0))
     }
 }

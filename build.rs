@@ -8,6 +8,7 @@ const ROOTS: &[&str] = &[
     "csi/v1/csi.proto",
     "envoy/service/secret/v3/sds.proto",
     "envoy/extensions/transport_sockets/tls/v3/secret.proto",
+    "finial/agent/debug/v1/doctor.proto",
     "finial/agent/v1/watch.proto",
     "pluginregistration/v1/api.proto",
     "spire/api/agent/debug/v1/debug.proto",

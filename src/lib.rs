@@ -8,6 +8,8 @@
 //!   [`k8s`] (the Kubernetes API)
 //! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`], [`controller`];
 //!   above them [`dev`] and [`cli`], which alone sees all
+//! - L3 the programs, which never import each other: [`agent`], [`server`], [`csi`]; above them [`dev`],
+//!   [`doctor`] and [`cli`], which alone sees all
 //!
 //! The two paths to know before reading further:
 //! - an SDS request: `transport::accept` → `agent::serve` → `agent::workload` → `agent::cache` → wire
@@ -31,6 +33,7 @@ pub mod server;
 
 pub mod cli;
 pub mod dev;
+pub mod doctor;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

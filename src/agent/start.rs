@@ -15,7 +15,7 @@ use crate::{
         observer::Observer,
         pages,
         serve::{
-            caller::Serving,
+            caller::{Callers, Serving},
             debug,
             secret::{SecretNames, Validation},
             socket::{self, Serves, SocketError, SocketHealth},
@@ -228,9 +228,10 @@ async fn start(plan: Plan, tasks: &TaskSet) -> Result<Started, StartError> {
         metrics: serve_metrics.clone(),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
+        callers: Callers::default(),
     });
-    let health =
-        socket::start(&config.socket_path, config.takeover, config.limits, serving, tasks).await?;
+    let (path, served) = (&config.socket_path, Arc::clone(&serving));
+    let health = socket::start(path, config.takeover, config.limits, served, tasks).await?;
     for error in alias::offer(&config.socket_path, &config.alternate_names) {
         tracing::warn!(%error, "the socket lacks a name, under which workloads may look for it");
     }
@@ -238,7 +239,7 @@ async fn start(plan: Plan, tasks: &TaskSet) -> Result<Started, StartError> {
     tasks.spawn("health", tell_health(health, bundle_part, insight.clone(), shutdown.clone()));
     upkeep.start(tasks, shutdown).await?;
     if let Some(path) = &config.admin_socket_path {
-        debug::start(path, config.takeover, insight.clone(), clock.clone(), tasks, shutdown)?;
+        debug::start(path, config.takeover, insight.clone(), serving, tasks, shutdown)?;
     }
     let metrics = pages::metrics(config, &serve_metrics, &upkeep_metrics, &insight, clock);
     pages::start(config, &readiness, metrics, tasks, shutdown);

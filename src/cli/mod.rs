@@ -11,6 +11,7 @@ mod console;
 mod controller;
 mod csi;
 mod dev;
+mod doctor;
 mod environment;
 mod exit;
 mod failure;

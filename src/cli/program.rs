@@ -1,7 +1,7 @@
 //! Which program is asked for: by the name this binary was called by, or by the first argument.
 
 use super::{
-    agent, command::Program, console, controller, csi, dev, environment, exit::Exit,
+    agent, command::Program, console, controller, csi, dev, doctor, environment, exit::Exit,
     go::quote::quoted, server,
 };
 use crate::{dev::envoy::leash, runtime::memory::use_small_pages};
@@ -78,6 +78,7 @@ fn finial(arguments: &[String]) -> Exit {
         "csi" => csi::PROGRAM.run(arguments),
         "controller" => controller::PROGRAM.run(arguments),
         "dev" => dev::PROGRAM.run(arguments),
+        "doctor" => doctor::PROGRAM.run(arguments),
         leash::WORD => dev::become_child(rest),
         "-v" | "-version" | "--version" => {
             let shown = console::print(concat!("finial ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -105,6 +106,7 @@ fn usage() -> String {
         ("csi", "The CSI driver: mounts the agent's sockets into pods"),
         ("controller", "The controller: makes entries of what Kubernetes declares"),
         ("dev", "Server and agent at once, and two Envoys, to see it work"),
+        ("doctor", "Says why a process has no identity, and what would give it one"),
     ] {
         text.push_str(&format!("    {word:12}{synopsis}\n"));
     }

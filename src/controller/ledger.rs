@@ -8,7 +8,7 @@ mod print;
 
 use super::{
     ownership::{Holder, Ownership},
-    plan::{Delta, Doubt, Evidence, Plan},
+    plan::{Delta, Doubt, Evidence, Plan, pod_uid},
     wanted::{EntryKey, Wanted},
 };
 use crate::spiffe::{Entry, EntryId, EntrySpec};
@@ -104,18 +104,18 @@ impl Ledger {
             if plan.entry(&key).is_some() || holder == Holder::Other {
                 continue;
             }
-            let doubt = if holder == Holder::Us { plan.doubt(&entry.spec) } else { None };
-            match doubt {
+            // Those of a former prefix too: what their pods shall have may not be known yet.
+            match plan.doubt(&entry.spec) {
                 Some(doubt) => changes.doubtful.push((entry.id, doubt)),
                 None => changes.deletes.push(Deletion {
                     key,
+                    pod: pod_uid(&entry.spec).map(Into::into),
                     id: entry.id,
                     reason: if holder == Holder::Us {
                         Reason::Unwanted(Evidence::Absent)
                     } else {
                         Reason::Cleanup
                     },
-                    pod: None,
                 }),
             }
         }

@@ -8,7 +8,7 @@ use crate::{
         config::{Executable, WorkloadAttestor},
         metrics::ServeMetrics,
         serve::{
-            caller::Serving,
+            caller::{Callers, Serving},
             secret::{SecretNames, Validation},
             socket,
         },
@@ -106,6 +106,7 @@ impl ServedAgent {
             metrics: metrics.clone(),
             clock: clock.clone(),
             shutdown: shutdown.clone(),
+            callers: Callers::default(),
         };
         let Manner { takeover, limits, .. } = manner;
         socket::start(path, takeover, limits, Arc::new(serving), &tasks).await.unwrap();

@@ -14,7 +14,10 @@ use rustix::{
 };
 use std::{
     fs, future, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
 };
 use tokio::net::unix::pipe;
 
@@ -105,6 +108,18 @@ impl PeerCred {
         let peer = Self { pid, uid: credentials.uid(), gid: credentials.gid(), process };
         // Newer kernels give a handle on a process that has ended; its id may be another's by now.
         if peer.is_alive() { Ok(peer) } else { Err(PeerError::Gone { pid }) }
+    }
+
+    /// The process that has `pid` now, without a connection: for whoever asks about it, never for one who
+    /// would be given something. User and group are those of its files in /proc.
+    ///
+    /// # Errors
+    /// When there is no such process, or the kernel refuses.
+    pub fn of_process(pid: i32) -> Result<Self, PeerError> {
+        let process = Process::with_id(pid)?;
+        let owner = fs::metadata(format!("/proc/{pid}"))
+            .map_err(|source| PeerError::Process { pid, source })?;
+        Ok(Self { pid, uid: owner.uid(), gid: owner.gid(), process })
     }
 
     /// Whether the process that connected still runs, so that its id still means it. What is read

@@ -105,6 +105,11 @@ pub mod spire {
 
 pub mod finial {
     pub mod agent {
+        pub mod debug {
+            pub mod v1 {
+                tonic::include_proto!("finial.agent.debug.v1");
+            }
+        }
         pub mod v1 {
             tonic::include_proto!("finial.agent.v1");
         }

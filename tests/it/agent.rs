@@ -32,14 +32,14 @@ use tokio::time::{Instant, timeout};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server and a directory for the agent beside it.
-struct Node {
-    fixture: Fixture,
+pub(crate) struct Node {
+    pub(crate) fixture: Fixture,
     dir: tempfile::TempDir,
     token: String,
 }
 
 impl Node {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let fixture = Fixture::start().await;
         let (dir, token) = (tempfile::tempdir().unwrap(), fixture.token().await);
         let authorities = fixture.bundle();
@@ -49,11 +49,11 @@ impl Node {
         Self { fixture, dir, token }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn config(&self) -> AgentConfig {
+    pub(crate) fn config(&self) -> AgentConfig {
         let address = self.fixture.server.local_addr;
         let bundle = self.path("bundle.pem");
         let token = JoinToken::Token(Secret::new(self.token.clone()));
@@ -84,7 +84,7 @@ impl Node {
         self.agent_with(self.config()).await
     }
 
-    async fn agent_with(&self, config: AgentConfig) -> RunningAgent {
+    pub(crate) async fn agent_with(&self, config: AgentConfig) -> RunningAgent {
         let handover = Handover::new(self.path("svids"), "this boot".to_owned());
         let (clock, shutdown) = (Clock::system(), Shutdown::new());
         let upstream = Upstream::server(&config.server, clock.clone());
@@ -96,14 +96,14 @@ impl Node {
     }
 
     /// Whoever runs this test, under this node's agent.
-    fn own(&self, path: &str) -> EntrySpec {
+    pub(crate) fn own(&self, path: &str) -> EntrySpec {
         let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
         let selectors = [Selector::parse(&uid).unwrap()].into_iter().collect();
         EntrySpec { selectors, ..spec(&self.agent_id(), path) }
     }
 }
 
-async fn watching(agent: &RunningAgent) {
+pub(crate) async fn watching(agent: &RunningAgent) {
     let is_watching =
         |status: &SyncStatus| status.link == Link::Watching && status.last_heard.is_some();
     timeout(PATIENCE, agent.observer().sync().wait_for(is_watching)).await.unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! What is logged in the thread of a test.
 
 use std::{
+    error::Error,
     fmt::{self, Write as _},
     sync::{Arc, Mutex},
 };
@@ -60,6 +61,16 @@ impl Subscriber for Collector {
 }
 
 impl Visit for Line<'_> {
+    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
+        write!(self.0, "{field}={error}").unwrap();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(self.0, ": {error}").unwrap();
+            cause = error.source();
+        }
+        self.0.push(' ');
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         write!(self.0, "{field}={value:?} ").unwrap();
     }

@@ -18,6 +18,7 @@ mod conformance;
 mod controller;
 mod csi;
 mod dev;
+mod doctor;
 mod entry_api;
 mod envoy_ca;
 mod envoy_crowd;

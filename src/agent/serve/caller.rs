@@ -1,7 +1,7 @@
 //! One connection's caller: who it is, attested once for streams that open together, and what all its
 //! streams must know of each other.
 
-use super::secret::SecretNames;
+use super::{questions::OpenQuestions, secret::SecretNames};
 use crate::{
     agent::{
         cache::{Cache, Subscription, View},
@@ -45,6 +45,8 @@ pub struct Serving {
     pub clock: Clock,
     /// Ends every stream.
     pub shutdown: Shutdown,
+    /// Who is connected.
+    pub callers: Callers,
 }
 
 /// The process at the other end of a connection.
@@ -63,13 +65,59 @@ pub struct Caller {
     nudges: AtomicU8,
     /// What tells them so.
     bells: Mutex<Vec<Weak<Bell>>>,
+    /// What its streams wait for.
+    pub(super) questions: OpenQuestions,
     /// Hashes of what was explained in the log already.
     explained: Mutex<HashSet<u64>>,
 }
 
+/// The callers that are connected.
+#[derive(Default)]
+pub struct Callers(Mutex<Connected>);
+
+#[derive(Default)]
+struct Connected {
+    callers: Vec<Weak<Caller>>,
+    /// How many there were when those that had gone were last removed.
+    last: usize,
+}
+
+/// Below this many it is not worth looking who has gone.
+const FEW: usize = 64;
+
 /// Envoy opens its streams within milliseconds of each other; a process that changes its user or group
 /// is seen as changed by the first stream that it opens a second later.
 const ATTESTATION_IS_FRESH: Duration = Duration::from_secs(1);
+
+impl Callers {
+    /// Adds a caller for as long as it is connected.
+    pub(super) fn add(&self, caller: &Arc<Caller>) {
+        let mut connected = self.0.lock();
+        if connected.callers.len() > 2 * connected.last + FEW {
+            connected.forget_gone();
+        }
+        connected.callers.push(Arc::downgrade(caller));
+    }
+
+    /// The connections of process `pid`.
+    pub(super) fn of(&self, pid: i32) -> Vec<Arc<Caller>> {
+        let callers = self.all().into_iter();
+        callers.filter(|caller| caller.pid() == pid).collect()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Caller>> {
+        let mut connected = self.0.lock();
+        connected.forget_gone();
+        connected.callers.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Connected {
+    fn forget_gone(&mut self) {
+        self.callers.retain(|caller| caller.strong_count() > 0);
+        self.last = self.callers.len();
+    }
+}
 
 impl Caller {
     /// The caller of a new connection. Nothing is asked about it yet.
@@ -84,6 +132,7 @@ impl Caller {
             is_refusing: AtomicBool::new(false),
             nudges: AtomicU8::new(0),
             bells: Mutex::default(),
+            questions: OpenQuestions::default(),
             explained: Mutex::default(),
         }
     }

@@ -1,25 +1,28 @@
 //! The admin socket: what the agent says of itself to an operator on the node. Nobody is attested here;
 //! the socket's mode decides who may ask.
 
-use super::socket::SocketError;
+use super::{caller::Serving, doctor::DoctorService, socket::SocketError};
 use crate::{
     agent::upkeep::Insight,
     runtime::{Clock, Shutdown, TaskSet, clock::unix_secs},
     spiffe::SpiffeId,
     transport::{Acceptor, Greeting, Limits, Takeover, serve_all, uds},
-    wire::proto::spire::{
-        agent::debug::v1::{
-            GetInfoRequest, GetInfoResponse,
-            debug_server::{Debug, DebugServer},
-            get_info_response::Cert,
+    wire::proto::{
+        finial::agent::debug::v1::doctor_server::DoctorServer,
+        spire::{
+            agent::debug::v1::{
+                GetInfoRequest, GetInfoResponse,
+                debug_server::{Debug, DebugServer},
+                get_info_response::Cert,
+            },
+            api::types::Spiffeid,
         },
-        api::types::Spiffeid,
     },
     x509::Certificate,
 };
 use futures_util::FutureExt as _;
 use hyper::service::service_fn;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, service::Routes};
 use tower::ServiceExt as _;
@@ -42,14 +45,16 @@ pub fn start(
     path: &Path,
     takeover: Takeover,
     insight: Insight,
-    clock: Clock,
+    serving: Arc<Serving>,
     tasks: &TaskSet,
     shutdown: &Shutdown,
 ) -> Result<(), SocketError> {
     let (listener, publication) = uds::bind(path, ADMIN_MODE, takeover)?;
     let acceptor = Acceptor::start(listener, Greeting::record()?, Limits::default())?;
-    let service = DebugService { insight, clock, started: Instant::now() };
-    let routes = Routes::new(DebugServer::new(service)).prepare();
+    let (clock, started) = (serving.clock.clone(), Instant::now());
+    let doctor = DoctorServer::new(DoctorService { serving, insight: insight.clone() });
+    let service = DebugService { insight, clock, started };
+    let routes = Routes::new(DebugServer::new(service)).add_service(doctor).prepare();
     let serving = serve_all(acceptor, tasks.clone(), shutdown.clone(), move |_| {
         let routes = routes.clone();
         service_fn(move |request| routes.clone().oneshot(request).boxed())

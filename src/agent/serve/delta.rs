@@ -6,6 +6,7 @@ use super::{
     grpc::{Data, Frame},
     ledger::Ledger,
     node,
+    questions::Questions,
     secret::SECRET_TYPE,
     sotw::{check_type, is_nonce_of, refuse_unservable},
 };
@@ -34,6 +35,7 @@ pub(super) struct Delta {
     is_correction: bool,
     /// A wanted name may be answered later.
     is_waiting: bool,
+    questions: Questions,
 }
 
 impl Delta {
@@ -46,6 +48,7 @@ impl Delta {
             is_first_request: true,
             is_correction: false,
             is_waiting: false,
+            questions: Questions::default(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Delta {
         let balance = self.ledger.balance(view, &serving.names, serving.clock.now());
         refuse_unservable(&balance, &self.ledger)?;
         self.is_waiting = !balance.waiting.is_empty();
+        self.questions.note(&self.caller.questions, &balance);
         balance.foreign.iter().for_each(|name| self.caller.explain_foreign(name));
         balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
         if balance.lacking.is_empty() && balance.gone.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::{
     caller::{Caller, Serving},
-    reattest::Callers,
+    reattest,
     route::{self, Route},
 };
 use crate::{
@@ -72,19 +72,16 @@ pub async fn start(
         ending.shutdown.requested().await;
         ending.cache.end();
     });
-    let callers = Arc::new(Callers::default());
-    let attest_again_every = serving.attestor.attest_again_every();
-    if let Some(every) = attest_again_every {
-        let callers = Arc::clone(&callers);
-        tasks.spawn("re-attestation", callers.attest_again(every, shutdown.clone()));
+    if let Some(every) = serving.attestor.attest_again_every() {
+        let (serving, end) = (Arc::clone(&serving), shutdown.clone());
+        let again = async move { reattest::attest_again(&serving.callers, every, end).await };
+        tasks.spawn("re-attestation", again);
     }
     let connections = tasks.clone();
     tasks.spawn("workload socket", async move {
         serve_all(acceptor, connections, shutdown, |peer| {
             let caller = Arc::new(Caller::new(Arc::clone(peer), Arc::clone(&serving)));
-            if attest_again_every.is_some() {
-                callers.add(&caller);
-            }
+            serving.callers.add(&caller);
             Route::new(caller, routes.clone())
         })
         .await;

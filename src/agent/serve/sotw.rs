@@ -9,6 +9,7 @@ use super::{
     grpc::{Data, Frame},
     ledger::{Balance, Ledger},
     node,
+    questions::Questions,
     secret::SECRET_TYPE,
 };
 use crate::{
@@ -32,6 +33,7 @@ pub(super) struct Sotw {
     is_correction: bool,
     /// A wanted name may be answered later.
     is_waiting: bool,
+    questions: Questions,
     bundle: BundleUse,
 }
 
@@ -66,6 +68,7 @@ impl Sotw {
             is_first_request: true,
             is_correction: false,
             is_waiting: false,
+            questions: Questions::default(),
             bundle: BundleUse::default(),
         }
     }
@@ -137,6 +140,7 @@ impl Sotw {
         let balance = self.ledger.balance(view, &serving.names, serving.clock.now());
         refuse_unservable(&balance, &self.ledger)?;
         self.is_waiting = !balance.waiting.is_empty();
+        self.questions.note(&self.caller.questions, &balance);
         balance.foreign.iter().for_each(|name| self.caller.explain_foreign(name));
         balance.waiting.iter().for_each(|n| self.caller.explain_waiting(n, view, selectors));
         let sequence = view.bundles.own.as_ref().map_or(0, |own| own.sequence());

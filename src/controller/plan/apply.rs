@@ -5,14 +5,44 @@ use super::super::{
     rule::Rule,
     world::{Event, Kind, Owner, Scope},
 };
-use super::{Plan, cluster::endpoints_id, delta::Evidence};
+use super::{cluster::endpoints_id, delta::Evidence, place::put_outcomes, state::Plan};
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
-/// Takes one piece of news.
-pub(super) fn apply(plan: &mut Plan, event: Event) {
+impl Plan {
+    /// Takes one piece of news.
+    pub fn apply(&mut self, event: Event) {
+        apply(self, event);
+    }
+
+    fn mark_pods(&mut self, uids: impl IntoIterator<Item = Arc<str>>, evidence: Evidence) {
+        uids.into_iter().for_each(|uid| self.dirty.mark_pod(uid, evidence));
+    }
+
+    fn mark_namespace(&mut self, name: &str) {
+        let pods: Vec<_> =
+            self.cluster.pods_of_namespace(name).map(|pod| Arc::clone(&pod.uid)).collect();
+        self.mark_pods(pods, Evidence::Seen);
+        self.touch_rules();
+    }
+
+    /// Has the counts of namespaces told again.
+    fn touch_rules(&mut self) {
+        let names = self.owners.rules.keys().map(|name| Owner::SpiffeId(Arc::clone(name)));
+        self.dirty.touched.extend(names);
+    }
+
+    /// Pods whose services changed, if somebody cares.
+    fn mark_served(&mut self, uids: BTreeSet<Arc<str>>, evidence: Evidence) {
+        if self.owners.add_service_names() {
+            self.mark_pods(uids, evidence);
+        }
+    }
+}
+
+fn apply(plan: &mut Plan, event: Event) {
     match event {
         Event::PodApplied(pod) => {
             plan.lists.tell(Kind::Pods, &pod.uid);
@@ -106,7 +136,7 @@ fn delete(plan: &mut Plan, kind: Kind, id: &Arc<str>, evidence: Evidence) {
         Kind::Pods => {
             if plan.cluster.remove_pod(id) {
                 plan.dirty.pods.remove(id);
-                super::evaluate::put_outcomes(plan, id, Vec::new(), evidence);
+                put_outcomes(plan, id, Vec::new(), evidence);
             }
         }
         // Its pods have deletions of their own, and keep what they have until then.
@@ -181,30 +211,4 @@ fn unreadable(plan: &mut Plan, owner: Owner, error: CrdError) {
     plan.lists.tell(kind_of(&owner), owner.name());
     plan.owners.put_unreadable(&owner, error);
     plan.dirty.touched.insert(owner);
-}
-
-impl Plan {
-    fn mark_pods(&mut self, uids: impl IntoIterator<Item = Arc<str>>, evidence: Evidence) {
-        uids.into_iter().for_each(|uid| self.dirty.mark_pod(uid, evidence));
-    }
-
-    fn mark_namespace(&mut self, name: &str) {
-        let pods: Vec<_> =
-            self.cluster.pods_of_namespace(name).map(|pod| Arc::clone(&pod.uid)).collect();
-        self.mark_pods(pods, Evidence::Seen);
-        self.touch_rules();
-    }
-
-    /// Has the counts of namespaces told again.
-    fn touch_rules(&mut self) {
-        let names = self.owners.rules.keys().map(|name| Owner::SpiffeId(Arc::clone(name)));
-        self.dirty.touched.extend(names);
-    }
-
-    /// Pods whose services changed, if somebody cares.
-    fn mark_served(&mut self, uids: BTreeSet<Arc<str>>, evidence: Evidence) {
-        if self.owners.add_service_names() {
-            self.mark_pods(uids, evidence);
-        }
-    }
 }

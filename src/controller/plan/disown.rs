@@ -3,8 +3,8 @@
 //! After a restart nobody remembers on whose behalf an entry was made. It is too much only if each object
 //! on whose behalf it could have been made is known not to want it.
 
-use super::super::world::{Kind, Scope};
-use super::{Plan, outcome::Outcome};
+use super::super::world::{Kind, Phase, Scope};
+use super::{outcome::Outcome, state::Plan};
 use crate::spiffe::EntrySpec;
 use std::fmt;
 
@@ -55,6 +55,9 @@ impl Plan {
 
     fn is_undecided(&self, uid: &str) -> bool {
         let Some(pod) = self.cluster.pod(uid) else { return false };
+        if pod.phase == Phase::Ended || self.settings.ignores(&pod.namespace) {
+            return false;
+        }
         let node = pod.node.as_deref().and_then(|node| self.cluster.node(node));
         if self.cluster.namespace(&pod.namespace).is_none() || node.is_none() {
             return true;
@@ -64,7 +67,8 @@ impl Plan {
     }
 }
 
-fn pod_uid(spec: &EntrySpec) -> Option<&str> {
+/// The UID of the pod that an entry is for, if its selectors name one.
+pub(in crate::controller) fn pod_uid(spec: &EntrySpec) -> Option<&str> {
     let of_k8s = spec.selectors.as_slice().iter().filter(|selector| selector.kind() == "k8s");
     of_k8s.filter_map(|selector| selector.value().strip_prefix("pod-uid:")).next()
 }

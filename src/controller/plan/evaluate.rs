@@ -8,21 +8,39 @@ use super::super::{
     world::{Kind, Owner, Phase, Pod},
 };
 use super::{
-    Plan,
     delta::{Delta, Evidence},
     outcome::{Outcome, Why},
     owners::Problem,
+    place::{Given, put_outcomes},
+    state::Plan,
 };
 use std::{collections::HashMap, sync::Arc};
-
-/// What a rule gives for a pod: what became of it, and the entry if there is one.
-pub(super) type Given = (Arc<str>, Outcome, Option<Wanted>);
 
 /// The IDs of agents by the names of their nodes, for one computation.
 type Parents = HashMap<Arc<str>, Result<crate::spiffe::SpiffeId, Arc<Failure>>>;
 
-/// Looks at all that is marked.
-pub(super) fn recompute(plan: &mut Plan) -> Delta {
+impl Plan {
+    /// What changed since the last call. Nothing is wanted for pods before all ClusterSPIFFEIDs were
+    /// listed once: another one could have an identity for them.
+    #[must_use]
+    pub fn recompute(&mut self) -> Delta {
+        recompute(self)
+    }
+
+    /// As [`Plan::recompute`], after another look at everything: a safety net, which finds nothing.
+    #[must_use]
+    pub fn recompute_fully(&mut self) -> Delta {
+        for uid in self.cluster.pod_uids() {
+            self.dirty.mark_pod(uid, Evidence::Seen);
+        }
+        for name in self.owners.static_entries.keys() {
+            self.dirty.mark_static_entry(Arc::clone(name), Evidence::Seen);
+        }
+        self.recompute()
+    }
+}
+
+fn recompute(plan: &mut Plan) -> Delta {
     if plan.lists.is_complete(Kind::SpiffeIds) {
         let mut parents = Parents::new();
         for (uid, evidence) in std::mem::take(&mut plan.dirty.pods) {
@@ -43,27 +61,6 @@ fn look_at_pod(plan: &mut Plan, uid: &Arc<str>, evidence: Evidence, parents: &mu
     // While something about the pod is not known, only rules that are gone lose their entry.
     let given = entries(plan, &pod, parents).unwrap_or_else(|| kept(plan, uid));
     put_outcomes(plan, uid, given, evidence);
-}
-
-/// Puts what a pod gives in place of what it gave before.
-pub(super) fn put_outcomes(plan: &mut Plan, uid: &Arc<str>, given: Vec<Given>, evidence: Evidence) {
-    let outcomes = given.iter().map(|(rule, outcome, _)| (Arc::clone(rule), outcome.clone()));
-    let former = plan.outcomes.replace(uid, outcomes.collect());
-    for (rule, outcome) in &former {
-        plan.dirty.touched.insert(Owner::SpiffeId(Arc::clone(rule)));
-        let still = given.iter().find(|(name, ..)| name == rule).and_then(|(_, now, _)| now.key());
-        if let Some(key) = outcome.key().filter(|key| still != Some(*key)) {
-            plan.claims.withdraw(key, &Owner::SpiffeId(Arc::clone(rule)), evidence);
-        }
-    }
-    for (rule, outcome, wanted) in given {
-        plan.dirty.touched.insert(Owner::SpiffeId(rule));
-        match (outcome.key(), wanted) {
-            (Some(key), Some(wanted)) => plan.claims.claim(key, wanted),
-            (Some(key), None) => plan.claims.touch(key, Evidence::Seen),
-            (None, _) => {}
-        }
-    }
 }
 
 /// What the pod gave before under the rules that are there.

@@ -5,7 +5,7 @@ use super::super::{
     render::Failure,
     world::{Owner, Pod},
 };
-use super::{Plan, owners::Problem};
+use super::{owners::Problem, state::Plan};
 use std::sync::Arc;
 
 /// How a ClusterSPIFFEID fares.

@@ -10,17 +10,23 @@ use crate::{
         entries::{ApiError, EntryApi},
         guard::{Guard, Limit, Pass},
         lease::Role,
-        ledger::Ledger,
+        ledger::{Ledger, Reason},
         metrics::ControllerMetrics,
         ownership::Ownership,
-        plan::{Delta, Plan},
+        plan::{Delta, Evidence, Plan},
         settings::Settings,
         status::StatusBoard,
+        wanted::EntryKey,
         world::{Event, Owner},
     },
     runtime::{Backoff, Publisher, Reader, Shutdown, backoff::jittered},
 };
-use std::{collections::BTreeSet, future::pending, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::mpsc::Receiver,
     time::{Instant, sleep_until},
@@ -61,6 +67,10 @@ pub(in crate::controller) struct Reconciler {
     /// When everything in the plan was looked at last.
     looked_at_all: Instant,
     known: BTreeSet<Owner>,
+    /// What was seen to be not wanted any more while the server could not be told.
+    gone: HashSet<EntryKey>,
+    /// The server is away, and that has been told.
+    is_away: bool,
 }
 
 /// What is known of the server's entries.
@@ -79,6 +89,8 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 const MAX_NEWS: usize = 4_096;
 /// The plan misses nothing; this is for what nobody thought of, and takes CPU by the number of pods.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(600);
+/// 3 MB of keys: a server that is away for a day, or a standby's memory of what another did.
+const MAX_GONE: usize = 100_000;
 
 impl Reconciler {
     pub(in crate::controller) fn new(parts: Parts) -> Self {
@@ -107,6 +119,8 @@ impl Reconciler {
             is_complete: false,
             looked_at_all: now,
             known: BTreeSet::new(),
+            gone: HashSet::new(),
+            is_away: false,
         }
     }
 
@@ -119,7 +133,10 @@ impl Reconciler {
                 biased;
                 () = shutdown.requested() => return,
                 role = self.role.changed() => match role {
-                    Ok(role) => self.metrics.set_leads(role),
+                    Ok(role) => {
+                        self.metrics.set_leads(role);
+                        self.board.begin_anew();
+                    }
                     // Nobody decides any more: the lease's task has ended.
                     Err(_) => return,
                 },
@@ -140,6 +157,7 @@ impl Reconciler {
         }
         match self.server {
             Server::Unknown { since } => Some(since),
+            Server::Known { .. } if self.calls.is_stale => Some(Instant::now()),
             Server::Known { until } => {
                 Some(self.calls.refusals.next_retry().map_or(until, |retry| retry.min(until)))
             }
@@ -164,9 +182,7 @@ impl Reconciler {
     async fn pass(&mut self) {
         let began = Instant::now();
         let delta = self.recompute(began);
-        for unset in &delta.unset {
-            self.calls.settle(&unset.key);
-        }
+        self.remember(&delta);
         self.known.extend(delta.touched.iter().cloned());
         self.calls.touched.extend(delta.touched.iter().cloned());
         if self.role.current() == Role::StandsBy {
@@ -179,11 +195,15 @@ impl Reconciler {
                 self.follow(delta, began).await
             }
             Server::Unknown { since } if began < since => return,
-            _ => self.compare(began).await,
+            _ => self.compare().await,
         };
         match done {
             Ok(()) => {
                 self.backoff.reset();
+                self.gone.clear();
+                if std::mem::take(&mut self.is_away) {
+                    tracing::info!("the server answers again");
+                }
                 let owned = self.calls.ledger.owned();
                 self.metrics.passed(began.elapsed(), owned, self.calls.held);
                 self.report();
@@ -196,6 +216,7 @@ impl Reconciler {
     fn recompute(&mut self, now: Instant) -> Delta {
         let delta = if now.duration_since(self.looked_at_all) >= LOOK_AT_ALL_EVERY {
             self.looked_at_all = now;
+            self.board.begin_anew();
             self.plan.recompute_fully()
         } else {
             self.plan.recompute()
@@ -212,11 +233,25 @@ impl Reconciler {
         delta
     }
 
+    /// Keeps what was seen for the next comparison, should the server not be told now: there an entry is
+    /// merely absent, and absence counts for less.
+    fn remember(&mut self, delta: &Delta) {
+        for unset in &delta.unset {
+            self.calls.settle(&unset.key);
+            if unset.evidence == Evidence::Seen && self.gone.len() < MAX_GONE {
+                self.gone.insert(unset.key);
+            }
+        }
+        for (key, _) in &delta.set {
+            self.gone.remove(key);
+        }
+    }
+
     /// Asks for what changed, and again for what was refused a while ago.
     async fn follow(&mut self, mut delta: Delta, now: Instant) -> Result<(), ApiError> {
         for key in self.calls.refusals.due(now) {
             match self.plan.entry(&key) {
-                Some(wanted) => delta.set.push((key, std::sync::Arc::clone(wanted))),
+                Some(wanted) => delta.set.push((key, Arc::clone(wanted))),
                 None => self.calls.settle(&key),
             }
         }
@@ -228,16 +263,22 @@ impl Reconciler {
     }
 
     /// Compares all that the server has with all that is wanted.
-    async fn compare(&mut self, now: Instant) -> Result<(), ApiError> {
+    async fn compare(&mut self) -> Result<(), ApiError> {
         let listing = self.calls.api.list().await?;
-        let was_away = self.server != Server::Unknown { since: now };
         self.calls.is_stale = false;
-        let changes = self.calls.ledger.compare(listing, &self.plan);
+        let mut changes = self.calls.ledger.compare(listing, &self.plan);
+        for deletion in &mut changes.deletes {
+            if self.gone.contains(&deletion.key)
+                && deletion.reason == Reason::Unwanted(Evidence::Absent)
+            {
+                deletion.reason = Reason::Unwanted(Evidence::Seen);
+            }
+        }
         let (creates, updates, deletes) =
             (changes.creates.len(), changes.updates.len(), changes.deletes.len());
         self.calls.make(Pass::Full, changes).await?;
         self.server = Server::Known { until: Instant::now() + jittered(self.full_pass, 0.1) };
-        if was_away || creates + updates + deletes > 0 {
+        if creates + updates + deletes > 0 {
             let owned = self.calls.ledger.owned();
             tracing::info!(owned, creates, updates, deletes, "entries compared");
         }
@@ -247,10 +288,8 @@ impl Reconciler {
 
     /// A call was not answered: list anew when the server is back.
     fn lose(&mut self, error: &ApiError) {
-        if matches!(self.server, Server::Known { .. }) {
+        if !std::mem::replace(&mut self.is_away, true) {
             tracing::warn!(%error, "the server does not answer: waiting for it");
-        } else {
-            tracing::debug!(%error, "the server does not answer yet");
         }
         self.metrics.server_away();
         self.server = Server::Unknown { since: Instant::now() + self.backoff.next_delay() };
@@ -259,12 +298,12 @@ impl Reconciler {
     /// Says of the custom resources that anything is known anew of how they fare.
     fn report(&mut self) {
         for owner in std::mem::take(&mut self.calls.touched) {
-            let place = (owner.kind(), std::sync::Arc::clone(owner.name()));
+            let place = (owner.kind(), Arc::clone(owner.name()));
             match reports::report(&self.plan, &self.calls.refusals, &owner) {
                 Some(report) => self.board.put(place, report),
                 None => {
                     self.known.remove(&owner);
-                    self.board.remove(&place);
+                    self.board.remove(place);
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! The annotations of pods that k8s-workload-registrar knew, where the configuration honours them.
 
-use super::{Failure, Part, member};
+use super::{
+    failure::{Failure, Part},
+    values::member,
+};
 use crate::controller::{settings::Settings, world::Pod};
 use crate::spiffe::{SpiffeId, TrustDomain};
 

@@ -1,6 +1,9 @@
 //! A ClusterStaticEntry as an entry.
 
-use super::{Failure, Part, check_workload, dns_name, member, push_new, selector};
+use super::{
+    failure::{Failure, Part},
+    values::{check_workload, dns_name, member, push_new, selector},
+};
 use crate::controller::{
     crd::ClusterStaticEntrySpec,
     rule::{lifetime, trust_domains},

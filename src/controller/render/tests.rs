@@ -3,10 +3,14 @@
 use super::*;
 use crate::controller::{
     crd::{ClusterSpiffeId, ClusterStaticEntrySpec},
-    settings::AnnotationRule,
-    world::{Container, Labels, Phase, PodSpec},
+    rule::Rule,
+    settings::{AnnotationRule, Settings},
+    template::{Data, Template},
+    world::{Container, Labels, Node, Phase, Pod, PodSpec},
 };
+use crate::spiffe::{EntrySpec, Selector, dns::DnsName};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn node() -> Node {
     Node {

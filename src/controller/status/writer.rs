@@ -3,20 +3,20 @@
 //!
 //! Nothing waits for this task: a status that cannot be written is tried again and told once.
 
-use super::report::{Ready, Report};
+use super::{
+    events::Events,
+    place::{Place, resource},
+    report::{Ready, Report},
+};
 use crate::{
     controller::lease::Role,
     k8s::{Fault, KubeClient, KubeError},
     runtime::{Backoff, Clock, Reader, Shutdown, bell::Bell},
 };
-use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference},
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -27,17 +27,23 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// An object: its kind and its name.
-pub(in crate::controller) type Place = (&'static str, Arc<str>);
-
 /// The latest report of each object that is not written yet. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::controller) struct StatusBoard(Arc<Board>);
 
 #[derive(Debug, Default)]
 struct Board {
-    reports: Mutex<BTreeMap<Place, Report>>,
+    news: Mutex<News>,
     bell: Bell,
+}
+
+/// What was put on a board since it was read.
+#[derive(Debug, Default)]
+struct News {
+    /// Nothing for an object that is gone.
+    reports: BTreeMap<Place, Option<Report>>,
+    /// Whether what the objects say now is another's doing.
+    is_anew: bool,
 }
 
 /// Writes what is on a board.
@@ -64,33 +70,34 @@ struct Written {
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(60);
-/// Events about objects without namespace stand here.
-const EVENT_NAMESPACE: &str = "default";
-const REPORTER: &str = "spire-controller-manager";
-const GROUP: &str = "spire.spiffe.io";
-const VERSION: &str = "v1alpha1";
 
 impl StatusBoard {
     /// Puts a report in the place of the one that was there.
     pub(in crate::controller) fn put(&self, place: Place, report: Report) {
-        self.0.reports.lock().insert(place, report);
+        self.0.news.lock().reports.insert(place, Some(report));
         self.0.bell.ring();
     }
 
     /// The object is gone.
-    pub(in crate::controller) fn remove(&self, place: &Place) {
-        self.0.reports.lock().remove(place);
+    pub(in crate::controller) fn remove(&self, place: Place) {
+        self.0.news.lock().reports.insert(place, None);
+        self.0.bell.ring();
     }
 
-    fn take(&self) -> BTreeMap<Place, Report> {
-        std::mem::take(&mut *self.0.reports.lock())
+    /// Others may have written: what was written until now is looked at again when it is reported next.
+    pub(in crate::controller) fn begin_anew(&self) {
+        self.0.news.lock().is_anew = true;
+    }
+
+    fn take(&self) -> News {
+        std::mem::take(&mut *self.0.news.lock())
     }
 
     /// Puts reports back that could not be written, unless there are later ones.
     fn put_back(&self, reports: BTreeMap<Place, Report>) {
-        let mut later = self.0.reports.lock();
+        let mut later = self.0.news.lock();
         for (place, report) in reports {
-            later.entry(place).or_insert(report);
+            later.reports.entry(place).or_insert(Some(report));
         }
         self.0.bell.ring();
     }
@@ -101,7 +108,7 @@ impl StatusWriter {
     pub(in crate::controller) async fn run(mut self) {
         let mut written: HashMap<Place, Written> = HashMap::new();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
-        let (mut told, mut events) = (None, Events::Written);
+        let (mut told, mut events) = (None, Events::new(self.kube.clone(), self.identity.clone()));
         loop {
             tokio::select! {
                 biased;
@@ -114,7 +121,15 @@ impl StatusWriter {
                 role = self.role.wait_for(|role| *role == Role::Leads) => if role.is_err() { return },
             }
             let mut failed = BTreeMap::new();
-            for (place, report) in self.board.take() {
+            let news = self.board.take();
+            if news.is_anew {
+                written.clear();
+            }
+            for (place, report) in news.reports {
+                let Some(report) = report else {
+                    written.remove(&place);
+                    continue;
+                };
                 if written.get(&place).is_some_and(|written| written.report == report) {
                     continue;
                 }
@@ -181,7 +196,7 @@ impl StatusWriter {
         if let Ready::No { .. } = report.ready
             && is_news
         {
-            events.write(self, place, uid.clone(), &condition, now).await;
+            events.write(place, uid.clone(), &condition, now).await;
         }
         let written_now = Written { report: report.clone(), condition, uid };
         written.insert(place.clone(), written_now);
@@ -201,85 +216,5 @@ impl StatusWriter {
         let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
         let ready = ready.and_then(|ready| serde_json::from_value(ready.clone()).ok());
         Ok((ready, object.metadata.uid))
-    }
-}
-
-/// Whether Events may be written.
-enum Events {
-    Written,
-    /// The service account may not: told once, not tried again.
-    Refused,
-}
-
-impl Events {
-    async fn write(
-        &mut self,
-        writer: &StatusWriter,
-        (kind, name): &Place,
-        uid: Option<String>,
-        condition: &Condition,
-        now: Timestamp,
-    ) {
-        if let Self::Refused = self {
-            return;
-        }
-        let event = Event {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{name}.")),
-                namespace: Some(EVENT_NAMESPACE.to_owned()),
-                ..ObjectMeta::default()
-            },
-            involved_object: ObjectReference {
-                api_version: Some(format!("{GROUP}/{VERSION}")),
-                kind: Some((*kind).to_owned()),
-                name: Some(name.to_string()),
-                uid,
-                ..ObjectReference::default()
-            },
-            type_: Some("Warning".to_owned()),
-            reason: Some(condition.reason.clone()),
-            message: Some(condition.message.clone()),
-            first_timestamp: Some(Time(now)),
-            last_timestamp: Some(Time(now)),
-            count: Some(1),
-            source: Some(EventSource {
-                component: Some(REPORTER.to_owned()),
-                host: Some(writer.identity.clone()),
-            }),
-            ..Event::default()
-        };
-        let written = writer
-            .kube
-            .call(async move |client| {
-                let api = Api::<Event>::namespaced(client, EVENT_NAMESPACE);
-                api.create(&PostParams::default(), &event).await
-            })
-            .await;
-        match written {
-            Ok(_) => {}
-            Err(KubeError::Answer(status)) if status.code == 403 => {
-                tracing::warn!(
-                    error = status.message,
-                    "no Events are written: the conditions say it"
-                );
-                *self = Self::Refused;
-            }
-            Err(error) => tracing::debug!(%error, "an Event was not written"),
-        }
-    }
-}
-
-fn resource(kind: &str) -> ApiResource {
-    let lower = kind.to_lowercase();
-    let plural = match lower.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{lower}s"),
-    };
-    ApiResource {
-        group: GROUP.to_owned(),
-        version: VERSION.to_owned(),
-        api_version: format!("{GROUP}/{VERSION}"),
-        kind: kind.to_owned(),
-        plural,
     }
 }

@@ -22,8 +22,16 @@ pub enum Subject {
 }
 
 /// Why a template that parses cannot be rendered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ShapeError {
+    /// Not the syntax of a Go template.
+    #[error(transparent)]
+    Syntax(#[from] TemplateError),
+    /// Blocks that do not pair with their ends.
+    #[error(
+        "a block has no {{{{ end }}}}, or {{{{ end }}}} or {{{{ else }}}} stands outside of every block"
+    )]
+    Unbalanced,
     /// Go's struct has no such field.
     #[error(
         "{of} has no field {field} (methods cannot be called): write fields as in Go, such as .PodMeta.Name"
@@ -79,17 +87,35 @@ const MAX_NODES: usize = 4_000;
 ///
 /// # Errors
 /// The first thing that Go would refuse.
-pub(super) fn check(source: &str, subject: Subject) -> Result<(), super::CompileError> {
-    let (tree, defines) = Parser::new(source, "{{", "}}")
-        .and_then(Parser::parse)
-        .map_err(|error: TemplateError| super::CompileError::Syntax(error))?;
+pub(super) fn check(source: &str, subject: Subject) -> Result<(), ShapeError> {
+    // For its own errors, which the mark would change.
+    parse(source)?;
+    let marked = format!("{source}{MARK}");
+    let (mut tree, defines) = parse(&marked)?;
+    if !tree.nodes.pop().is_some_and(|node| is_mark(&node)) {
+        return Err(ShapeError::Unbalanced);
+    }
     let root = Shape::Struct(match subject {
         Subject::Pod => Struct::PodData,
         Subject::Node => Struct::NodeData,
     });
     let mut checker =
         Checker { defines: &defines, variables: Vec::new(), invoked: Vec::new(), nodes: 0 };
-    Ok(checker.body(&tree, root)?)
+    checker.body(&tree, root)
+}
+
+fn parse(source: &str) -> Result<(ListNode, Vec<DefineNode>), TemplateError> {
+    Parser::new(source, "{{", "}}").and_then(Parser::parse)
+}
+
+/// gotmpl's parser takes the end of the text for the end of open blocks, and an `{{ end }}` too many for
+/// the end of the text. What is put behind a template comes out last only if its blocks are in order.
+const MARK: &str = r#"{{"end of the template"}}"#;
+
+fn is_mark(node: &Node) -> bool {
+    let Node::Action(action) = node else { return false };
+    let [CommandNode { args, .. }] = &action.pipe.commands[..] else { return false };
+    matches!(&args[..], [Expr::String(_, text)] if &**text == "end of the template")
 }
 
 struct Checker<'a> {

@@ -176,7 +176,10 @@ fn what_go_would_refuse_is_refused_when_compiled() {
         (r#"{{ template "none" . }}"#, "no template \"none\""),
         (r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#, "invokes itself"),
         ("{{ .PodMeta.Name", "unclosed action"),
-        ("{{ end }}", "unexpected"),
+        ("a{{ end }}b", "outside of every block"),
+        ("a{{ else }}b", "outside of every block"),
+        ("{{ if .PodMeta.Name }}a", "has no {{ end }}"),
+        (r#"{{ define "a" }}a"#, "has no {{ end }}"),
     ] {
         let refused = render(source).unwrap_err();
         assert!(refused.contains(reason), "{source}: {refused}");

@@ -243,3 +243,90 @@ impl Trimmer {
 fn own(text: Option<String>, what: &'static str) -> Result<Arc<str>, Unfit> {
     text.filter(|text| !text.is_empty()).map(Into::into).ok_or(Unfit(what))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json};
+
+    fn pod(uid: &str, phase: &str) -> core::Pod {
+        from_value(json!({
+            "metadata": {
+                "uid": uid, "name": "web-0", "namespace": "shop", "labels": {"app": "web"},
+                "annotations": {COPY_OF_OBJECT: "{…}", "kept": "yes"},
+            },
+            "spec": {
+                "nodeName": "n1", "serviceAccountName": "front",
+                "containers": [{"name": "c", "image": "web:1", "env": [{"name": "A", "value": "b"}]}],
+                "initContainers": [{"name": "i", "ports": [{"containerPort": 80}]}],
+            },
+            "status": {"phase": phase},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn replicas_share_what_they_have_in_common() {
+        let mut trimmer = Trimmer::default();
+        let one = trimmer.pod(pod("u1", "Running")).unwrap();
+        let two = trimmer.pod(pod("u2", "Pending")).unwrap();
+        assert!(Arc::ptr_eq(&one.spec, &two.spec));
+        assert!(Arc::ptr_eq(&one.namespace, &two.namespace));
+        assert_eq!(one.annotations, [("kept", "yes")].into_iter().collect());
+        let names: Vec<_> = one.containers().map(|container| &*container.name).collect();
+        assert_eq!(names, ["i", "c"]);
+    }
+
+    #[test]
+    fn pods_that_have_ended_and_pods_without_a_node_are_told() {
+        let mut trimmer = Trimmer::default();
+        for (phase, expected) in [
+            ("Running", Phase::Live),
+            ("", Phase::Live),
+            ("Succeeded", Phase::Ended),
+            ("Failed", Phase::Ended),
+        ] {
+            assert_eq!(trimmer.pod(pod("u", phase)).unwrap().phase, expected, "{phase}");
+        }
+        let mut early = pod("u", "Pending");
+        early.spec.as_mut().unwrap().node_name = Some(String::new());
+        assert_eq!(trimmer.pod(early.clone()).unwrap().node, None);
+        early.metadata.uid = None;
+        assert_eq!(trimmer.pod(early), Err(Unfit("uid")));
+    }
+
+    #[test]
+    fn slices_and_endpoints_tell_the_same_pods_ready_or_not() {
+        let target = |uid: &str| json!({"kind": "Pod", "uid": uid});
+        let slice = from_value(json!({
+            "metadata": {"name": "web-x1", "namespace": "shop", "labels": {SERVICE_NAME: "web"}},
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": target("u1")},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false}, "targetRef": target("u2")},
+                {"addresses": ["10.0.0.3"], "targetRef": {"kind": "Node", "uid": "n"}},
+                {"addresses": ["10.0.0.4"]},
+            ],
+        }))
+        .unwrap();
+        let legacy = from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop"},
+            "subsets": [{
+                "addresses": [{"ip": "10.0.0.1", "targetRef": target("u1")}],
+                "notReadyAddresses": [{"ip": "10.0.0.2", "targetRef": target("u2")}],
+            }],
+        }))
+        .unwrap();
+        let mut trimmer = Trimmer::default();
+        let slice = trimmer.endpoint_slice(slice).unwrap().unwrap();
+        let legacy = trimmer.legacy_endpoints(legacy).unwrap();
+        assert_eq!((&*slice.service, &*slice.name), ("web", "web-x1"));
+        assert_eq!((&slice.service, &slice.pods), (&legacy.service, &legacy.pods));
+        assert_eq!(slice.pods.len(), 2);
+        let headless = from_value(json!({
+            "metadata": {"name": "x", "namespace": "shop"}, "addressType": "IPv4", "endpoints": [],
+        }))
+        .unwrap();
+        assert_eq!(trimmer.endpoint_slice(headless), Ok(None));
+    }
+}

@@ -10,8 +10,8 @@ mod error;
 mod file;
 mod secret;
 
-pub use error::{Damage, KeyStoreError};
-pub use secret::{Memory, SecretError};
+pub use error::{Damage, KeyStoreError, SecretError};
+pub use secret::Memory;
 
 use crate::{
     k8s::KubeClient,
@@ -40,7 +40,7 @@ struct Inner {
 enum Place {
     Nowhere,
     File(PathBuf),
-    Secret(SecretPlace),
+    Secret(Box<SecretPlace>),
 }
 
 impl KeyStore {
@@ -70,7 +70,7 @@ impl KeyStore {
         name: String,
     ) -> Result<Self, KeyStoreError> {
         let (place, keys) = SecretPlace::open(client, namespace, name).await?;
-        Ok(Self::new(Place::Secret(place), keys))
+        Ok(Self::new(Place::Secret(Box::new(place)), keys))
     }
 
     fn new(place: Place, keys: Keys) -> Self {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::listen::{Endpoint, socket_path};
-use crate::config::{Cause, Problems, Warning};
+use crate::config::{Cause, Problems, Setting, Warning};
 
 use super::bundle_maps;
 use super::default;
@@ -14,6 +14,7 @@ use super::model::{
 use super::psat;
 use super::raw::{
     RawCaSubject, RawDataStore, RawJwt, RawKeyManager, RawNodeAttestor, RawPlugins, RawServer,
+    RawServerBlock,
 };
 
 /// The server's configuration, if nothing it needs is missing or wrong.
@@ -23,6 +24,7 @@ pub(super) fn validate(
     warnings: &mut Vec<Warning>,
 ) -> Option<ServerConfig> {
     let server = raw.server;
+    let lifetimes = Lifetimes::of(&server, warnings);
     let bind = Endpoint {
         host: server.bind_address,
         default_host: default::BIND_ADDRESS,
@@ -38,16 +40,8 @@ pub(super) fn validate(
         Some(path) => socket_path(&path.value, Some(path.origin), "server.socket_path", problems),
         None => Some(Path::new(default::SOCKET_PATH).to_owned()),
     };
-    let ca_ttl = server.ca_ttl.map_or(default::CA_TTL, |ttl| ttl.value);
-    let x509_svid_ttl =
-        server.default_x509_svid_ttl.map_or(default::X509_SVID_TTL, |ttl| ttl.value);
-    warnings.extend(lifetime_warning("default_x509_svid_ttl", x509_svid_ttl, ca_ttl));
-    let agent_ttl = server.agent_ttl.map_or(x509_svid_ttl, |ttl| {
-        warnings.extend(lifetime_warning("agent_ttl", ttl.value, ca_ttl));
-        ttl.value
-    });
     let ca = CaConfig {
-        ttl: ca_ttl,
+        ttl: lifetimes.ca,
         key_type: server.ca_key_type.map_or(default::CA_KEY_TYPE, |key_type| key_type.value),
         subject: server
             .ca_subject
@@ -72,8 +66,8 @@ pub(super) fn validate(
         data_dir: data_dir?,
         log,
         ca,
-        x509_svid_ttl,
-        agent_ttl,
+        x509_svid_ttl: lifetimes.x509_svid,
+        agent_ttl: lifetimes.agent,
         rate_limit,
         health_checks,
         prometheus,
@@ -83,6 +77,25 @@ pub(super) fn validate(
         bundle_endpoint,
         bundle_maps,
     })
+}
+
+/// How long what is signed lives.
+struct Lifetimes {
+    ca: Duration,
+    x509_svid: Duration,
+    agent: Duration,
+}
+
+impl Lifetimes {
+    fn of(server: &RawServerBlock, warnings: &mut Vec<Warning>) -> Self {
+        let value = |setting: &Option<Setting<Duration>>| setting.as_ref().map(|ttl| ttl.value);
+        let ca = value(&server.ca_ttl).unwrap_or(default::CA_TTL);
+        let x509_svid = value(&server.default_x509_svid_ttl).unwrap_or(default::X509_SVID_TTL);
+        warnings.extend(lifetime_warning("default_x509_svid_ttl", x509_svid, ca));
+        let agent = value(&server.agent_ttl);
+        warnings.extend(agent.and_then(|agent| lifetime_warning("agent_ttl", agent, ca)));
+        Self { ca, x509_svid, agent: agent.unwrap_or(x509_svid) }
+    }
 }
 
 struct PluginConfigs {

@@ -5,7 +5,7 @@ use super::{
     path::Target,
     reviews,
     rights::Apply,
-    server::{Mood, State},
+    state::{Mood, State},
     store::{Refusal, Selection},
     watch::{self, Watch},
 };

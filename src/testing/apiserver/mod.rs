@@ -9,8 +9,10 @@ mod path;
 mod reviews;
 mod rights;
 mod server;
+mod state;
 mod store;
 mod watch;
 
 pub use agents::{path_of_node, path_of_pod, uid_of_node, uid_of_pod};
-pub use server::{ApiServer, Mood, kubeconfig};
+pub use server::{ApiServer, kubeconfig};
+pub use state::Mood;

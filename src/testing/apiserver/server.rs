@@ -3,17 +3,14 @@
 use super::{
     answer::answer,
     path::Target,
-    reviews::Reviews,
-    rights::{Owners, Rights},
-    store::Store,
+    state::{Mood, State},
 };
-use crate::runtime::{Publisher, Reader, Shutdown, TaskSet};
+use crate::runtime::{Reader, Shutdown, TaskSet};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -30,33 +27,6 @@ pub struct ApiServer {
     presence: Shutdown,
 }
 
-/// How it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    /// As it should.
-    Answers,
-    /// With this HTTP status, whatever it is asked.
-    Fails(u16),
-    /// Never.
-    Hangs,
-}
-
-pub(super) struct State {
-    mood: Mood,
-    /// How it answers below some paths, whatever its mood else.
-    moods: BTreeMap<String, Mood>,
-    pub(super) reviews: Reviews,
-    pub(super) store: Store,
-    pub(super) rights: Rights,
-    pub(super) owners: Owners,
-    /// Wakes watches: the version that something happened at.
-    pub(super) pulse: Publisher<u64>,
-    /// How often all watches were cut, and were sent a bookmark.
-    pub(super) cuts: u64,
-    pub(super) bookmarks: u64,
-    pub(super) asked: Publisher<Vec<String>>,
-}
-
 /// For connections to notice that the server has gone away.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
@@ -64,21 +34,9 @@ impl ApiServer {
     /// Serves an empty cluster.
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let state = State {
-            mood: Mood::Answers,
-            moods: BTreeMap::new(),
-            reviews: Reviews::default(),
-            store: Store::new(),
-            rights: Rights::default(),
-            owners: Owners::default(),
-            pulse: Publisher::new(0),
-            cuts: 0,
-            bookmarks: 0,
-            asked: Publisher::new(Vec::new()),
-        };
         let mut server = Self {
             address: listener.local_addr().unwrap(),
-            state: Arc::new(Mutex::new(state)),
+            state: Arc::new(Mutex::new(State::new())),
             tasks: TaskSet::new(),
             presence: Shutdown::new(),
         };
@@ -232,17 +190,6 @@ impl ApiServer {
                 });
             }
         });
-    }
-}
-
-impl State {
-    /// How a request for `path` is answered: the longest path that has a mood of its own decides.
-    pub(super) fn mood_for(&self, path: &str) -> Mood {
-        if self.mood != Mood::Answers {
-            return self.mood;
-        }
-        let own = self.moods.iter().rev().find(|(below, _)| path.starts_with(below.as_str()));
-        own.map_or(Mood::Answers, |(_, mood)| *mood)
     }
 }
 

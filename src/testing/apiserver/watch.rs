@@ -2,7 +2,7 @@
 
 use super::{
     path::Resource,
-    server::State,
+    state::State,
     store::{Happening, Selection},
 };
 use crate::runtime::Reader;

@@ -3,7 +3,11 @@
 use super::fixture::{
     SPIFFE_IDS, TEMPLATE, World, agent, namespace, path_of_pod, pod, spiffe_id, within,
 };
-use finial::server::store::{Changes, Subject};
+use crate::server::fixture as server;
+use finial::{
+    server::store::{Changes, Subject},
+    spiffe::Selector,
+};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -99,6 +103,35 @@ async fn entries_made_by_hand_are_left_alone_where_a_prefix_says_which_are_ours(
     world.until_identities(&["/by-hand/1", "/by-hand/2"]).await;
     world.until_settled("marker").await;
     assert_eq!(world.identities(), ["/by-hand/1", "/by-hand/2", "/marker"]);
+    controller.shutdown().await;
+}
+
+#[tokio::test]
+async fn entries_of_a_former_prefix_are_taken_over_or_removed() {
+    let world = World::start().await;
+    world.api.put(spiffe_id("all", &json!({"spiffeIDTemplate": TEMPLATE})));
+    world.api.put(pod("prod", "web"));
+    let mut wanted = server::spec(&agent(), "/ns/prod/sa/web");
+    wanted.selectors =
+        [Selector::parse("k8s:pod-uid:uid-of-prod-web").unwrap()].into_iter().collect();
+    world.enter_spec("unprefixed", wanted).await;
+    world.enter("of-nobody", "/of-nobody").await;
+    world.enter("c2.other", "/other").await;
+    let controller = world.controller("entryIDPrefix: c1\nentryIDPrefixCleanup: ''").await;
+    let mut changes = world.server().store().sequence();
+    let is_done = || {
+        let entries = world.entries();
+        let mut ids: Vec<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        ids.sort_unstable();
+        matches!(ids.as_slice(), [ours, "c2.other"] if ours.starts_with("c1."))
+    };
+    within(async {
+        while !is_done() {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(world.identities(), ["/ns/prod/sa/web", "/other"]);
     controller.shutdown().await;
 }
 

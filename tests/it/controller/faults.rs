@@ -134,6 +134,21 @@ async fn a_server_that_restarts_is_waited_for_and_compared_with() {
 }
 
 #[tokio::test]
+async fn pods_that_were_seen_to_go_while_the_server_was_away_are_no_mass_deletion() {
+    let (mut world, controller) = converged("gcInterval: 1h").await;
+    let names: Vec<String> = (0..60).map(|number| format!("p{number:02}")).collect();
+    names.iter().for_each(|name| world.api.put(pod("prod", name)));
+    let mut all: Vec<String> = names.iter().map(|name| format!("/ns/prod/sa/{name}")).collect();
+    all.push("/ns/prod/sa/web".to_owned());
+    world.until_identities(&all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.stop_server().await;
+    names.iter().for_each(|name| world.api.delete(&path_of_pod("prod", name)));
+    world.start_server().await;
+    world.until_identities(&["/ns/prod/sa/web"]).await;
+    controller.shutdown().await;
+}
+
+#[tokio::test]
 async fn entries_that_others_delete_are_made_again_by_the_full_pass() {
     let (world, controller) = converged("gcInterval: 50ms").await;
     let store = world.server().store();

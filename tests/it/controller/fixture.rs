@@ -13,7 +13,7 @@ use finial::{
         start::{RunningServer, Server},
         store::{Created, NewEntry},
     },
-    spiffe::{Entry, EntryId, SpiffeId},
+    spiffe::{Entry, EntryId, EntrySpec, SpiffeId},
     testing::apiserver::ApiServer,
 };
 use serde_json::{Value, json};
@@ -105,7 +105,11 @@ impl World {
     }
 
     /// Waits until an object satisfies `accept`.
-    pub(super) async fn until_object(&self, path: &str, accept: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn until_object(
+        &self,
+        path: &str,
+        accept: impl Fn(&Value) -> bool + Send + Sync,
+    ) -> Value {
         let mut pulse = self.api.pulse();
         let found = async {
             loop {
@@ -151,8 +155,10 @@ impl World {
 
     /// Puts an entry into the server as an operator would.
     pub(super) async fn enter(&self, id: &str, path: &str) -> Arc<Entry> {
-        let mut spec = server::spec(&server::id("/by-hand"), path);
-        spec.spiffe_id = server::id(path);
+        self.enter_spec(id, server::spec(&server::id("/by-hand"), path)).await
+    }
+
+    pub(super) async fn enter_spec(&self, id: &str, spec: EntrySpec) -> Arc<Entry> {
         let id = Some(EntryId::parse(id).unwrap());
         let created = self.server().store().create_entries(vec![NewEntry { id, spec }]).await;
         match created.unwrap().into_iter().next().unwrap().unwrap() {

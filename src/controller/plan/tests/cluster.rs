@@ -11,7 +11,7 @@ use crate::controller::{
     },
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// The identity by namespace and service account.
 pub(super) const BY_ACCOUNT: &str =
@@ -109,7 +109,7 @@ pub(super) fn rule_object(name: &str, age: u32, spec: Value) -> ClusterSpiffeId 
     .unwrap()
 }
 
-pub(super) fn static_event(name: &str, spec: Value) -> Event {
+pub(super) fn static_event(name: &str, spec: &Value) -> Event {
     let object: ClusterStaticEntry = serde_json::from_value(json!({
         "apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterStaticEntry",
         "metadata": {"name": name, "uid": name, "creationTimestamp": "2050-01-01T00:00:00Z"},
@@ -137,11 +137,6 @@ pub(super) fn with_pods(rules: Vec<Event>) -> Plan {
     plan.apply(pod_event("p2", "b", &[("app", "db")]));
     rules.into_iter().for_each(|event| plan.apply(event));
     plan
-}
-
-/// Pod and path of each entry.
-pub(super) fn paths(plan: &Plan) -> BTreeSet<(String, String)> {
-    plan.wanted().map(|(_, wanted)| pod_and_path(wanted)).collect()
 }
 
 fn pod_and_path(wanted: &Wanted) -> (String, String) {

@@ -4,7 +4,7 @@ use super::cluster::*;
 use crate::controller::{
     plan::{Doubt, Evidence, Plan},
     wanted::Wanted,
-    world::{Event, Kind, Owner, Scope},
+    world::{Event, Kind, Owner, Phase, Scope},
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -145,9 +145,9 @@ fn a_static_entry_that_fails_keeps_what_it_gave() {
     let bad =
         json!({"spiffeID": "spiffe://other/x", "parentID": "spiffe://d/p", "selectors": ["a:1"]});
     let mut plan = listed();
-    plan.apply(static_event("s", good));
+    plan.apply(static_event("s", &good));
     expect(&mut plan, &["- /x"], &[]);
-    plan.apply(static_event("s", bad));
+    plan.apply(static_event("s", &bad));
     expect(&mut plan, &[], &[]);
     assert!(plan.static_report("s").unwrap().problem.is_some());
     plan.apply(Event::Unreadable(Owner::StaticEntry("s".into()), unreadable()));
@@ -179,4 +179,16 @@ fn entries_of_an_earlier_life_are_doubted_while_their_author_may_be_unreadable()
     plan.apply(Event::PodDeleted("p1".into()));
     drop(plan.recompute());
     assert_eq!(plan.doubt(&other), None);
+}
+
+#[test]
+fn a_pod_that_has_ended_has_nothing_whatever_became_of_its_node() {
+    let mut plan = settled();
+    let spec = plan.wanted().find(|(_, w)| w.pod.as_deref() == Some("p1")).unwrap().1.spec.clone();
+    let mut ended = pod("p1", "a", &[]);
+    ended.phase = Phase::Ended;
+    plan.apply(Event::PodApplied(Arc::new(ended)));
+    plan.apply(Event::NodeDeleted("n1".into()));
+    expect(&mut plan, &[], &["p1 /ns/a/sa/sa"]);
+    assert_eq!(plan.doubt(&spec), None);
 }

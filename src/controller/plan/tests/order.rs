@@ -105,7 +105,7 @@ fn event(step: &Step) -> Option<Event> {
         Step::Rule(n, None) => Event::OwnerDeleted(rule(&format!("r{n}"))),
         Step::Static(n, Some(kind)) => static_event(
             &format!("s{n}"),
-            json!({"spiffeID": format!("spiffe://d/s{kind}"), "parentID": "spiffe://d/p", "selectors": ["a:1"]}),
+            &json!({"spiffeID": format!("spiffe://d/s{kind}"), "parentID": "spiffe://d/p", "selectors": ["a:1"]}),
         ),
         Step::Static(n, None) => Event::OwnerDeleted(Owner::StaticEntry(format!("s{n}").into())),
         Step::Compute | Step::Relist => return None,

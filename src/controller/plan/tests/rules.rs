@@ -228,13 +228,13 @@ fn contradicted_pods_are_counted_and_left_out() {
 fn static_entries_are_set_changed_and_withdrawn() {
     let spec = |path: &str| json!({"spiffeID": format!("spiffe://d/{path}"), "parentID": "spiffe://d/p", "selectors": ["a:1"]});
     let mut plan = listed();
-    plan.apply(static_event("s", spec("x")));
+    plan.apply(static_event("s", &spec("x")));
     expect(&mut plan, &["- /x"], &[]);
-    plan.apply(static_event("twin", spec("x")));
+    plan.apply(static_event("twin", &spec("x")));
     expect(&mut plan, &[], &[]);
     assert!(plan.static_report("twin").unwrap().is_masked);
     assert!(!plan.static_report("s").unwrap().is_masked);
-    plan.apply(static_event("s", spec("y")));
+    plan.apply(static_event("s", &spec("y")));
     expect(&mut plan, &["- /x", "- /y"], &[]);
     plan.apply(Event::OwnerDeleted(Owner::StaticEntry("s".into())));
     expect(&mut plan, &[], &["- /y"]);

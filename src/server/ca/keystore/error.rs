@@ -1,7 +1,9 @@
 //! Why keys cannot be read or kept, in words that say what to do.
 
-use super::secret::SecretError;
-use crate::x509::key::KeyError;
+use crate::{
+    k8s::{Fault, KubeError},
+    x509::key::KeyError,
+};
 use std::{io, path::PathBuf};
 
 /// Why keys cannot be read or kept.
@@ -76,6 +78,82 @@ pub enum KeyStoreError {
     Secret(#[from] SecretError),
 }
 
+/// Why a Secret is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Kubernetes refuses.
+    #[error(
+        "this server may not {verb} Secret {secret}: allow its service account the verbs get and update on \
+         secrets of this name in this namespace"
+    )]
+    Forbidden {
+        /// What was tried.
+        verb: &'static str,
+        /// The Secret.
+        secret: String,
+        /// In Kubernetes' words.
+        source: KubeError,
+    },
+    /// It is not there, and Kubernetes refuses to make it.
+    #[error(
+        "Secret {secret} does not exist and this server may not create it: run kubectl create secret \
+         generic {name} --namespace {namespace}"
+    )]
+    Missing {
+        /// The Secret.
+        secret: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// In Kubernetes' words.
+        source: KubeError,
+    },
+    /// Kubernetes does not do it.
+    #[error("cannot {verb} Secret {secret}")]
+    Kube {
+        /// What was tried.
+        verb: &'static str,
+        /// The Secret.
+        secret: String,
+        /// Why not.
+        source: KubeError,
+    },
+    /// Somebody else writes it.
+    #[error(
+        "another server has taken Secret {secret} over: this one signs until its authority ends, and \
+         makes no other; end one of the two"
+    )]
+    Taken {
+        /// The Secret.
+        secret: String,
+    },
+    /// Kubernetes would not take it.
+    #[error(
+        "Secret {secret} would hold {bytes} bytes, and Kubernetes allows {max}: remove values from \
+         it that are not the server's"
+    )]
+    TooLarge {
+        /// The Secret.
+        secret: String,
+        /// How many bytes it would hold.
+        bytes: usize,
+        /// How many it may hold.
+        max: usize,
+    },
+    /// Not what was written.
+    #[error(
+        "keys.json of Secret {secret} is damaged: restore it from a backup; without one, delete the Secret and \
+         the server makes a new authority, which workloads trust when they have the new bundle"
+    )]
+    Damaged {
+        /// The Secret.
+        secret: String,
+        /// What is wrong in it.
+        source: Damage,
+    },
+}
+
 /// What is wrong in a key file.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
@@ -88,4 +166,14 @@ pub enum Damage {
     /// Not a private key.
     #[error("key {0:?} is unusable")]
     Key(String, #[source] KeyError),
+}
+
+impl SecretError {
+    /// Whether it may be otherwise soon: the API server is away, or somebody wrote at the same moment.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Kube { source, .. } => source.fault() == Fault::Away || source.is_conflict(),
+            _ => false,
+        }
+    }
 }

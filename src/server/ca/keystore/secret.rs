@@ -7,7 +7,7 @@
 //! blocks; none may run on the event loop.
 
 use super::{
-    error::Damage,
+    error::SecretError,
     file::{self, Keys},
 };
 use crate::{
@@ -59,80 +59,6 @@ pub struct Memory {
     pub journal: Vec<u8>,
     /// The trust bundle as a SPIFFE document.
     pub bundle: Vec<u8>,
-}
-
-/// Why a Secret is of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// Kubernetes refuses.
-    #[error(
-        "this server may not {verb} Secret {secret}: allow its service account the verbs get and update on \
-         secrets of this name in this namespace"
-    )]
-    Forbidden {
-        /// What was tried.
-        verb: &'static str,
-        /// The Secret.
-        secret: String,
-        /// In Kubernetes' words.
-        source: KubeError,
-    },
-    /// It is not there, and Kubernetes refuses to make it.
-    #[error(
-        "Secret {secret} does not exist and this server may not create it: run kubectl create secret \
-         generic {name} --namespace {namespace}"
-    )]
-    Missing {
-        /// The Secret.
-        secret: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// In Kubernetes' words.
-        source: KubeError,
-    },
-    /// Kubernetes does not do it.
-    #[error("cannot {verb} Secret {secret}")]
-    Kube {
-        /// What was tried.
-        verb: &'static str,
-        /// The Secret.
-        secret: String,
-        /// Why not.
-        source: KubeError,
-    },
-    /// Somebody else writes it.
-    #[error(
-        "another server has taken Secret {secret} over: this one signs until its authority ends, and \
-         makes no other; end one of the two"
-    )]
-    Taken {
-        /// The Secret.
-        secret: String,
-    },
-    /// Kubernetes would not take it.
-    #[error(
-        "Secret {secret} would hold {bytes} bytes, and Kubernetes allows {MAX_BYTES}: remove values from \
-         it that are not the server's"
-    )]
-    TooLarge {
-        /// The Secret.
-        secret: String,
-        /// How many bytes it would hold.
-        bytes: usize,
-    },
-    /// Not what was written.
-    #[error(
-        "{KEYS} of Secret {secret} is damaged: restore it from a backup; without one, delete the Secret and \
-         the server makes a new authority, which workloads trust when they have the new bundle"
-    )]
-    Damaged {
-        /// The Secret.
-        secret: String,
-        /// What is wrong in it.
-        source: Damage,
-    },
 }
 
 impl SecretPlace {
@@ -228,8 +154,10 @@ impl Place<'_> {
             if !error.may_pass() || Instant::now() + delay > deadline {
                 return Err(error);
             }
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the authority's keys are waited for");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the authority's keys are waited for"
+            );
             sleep(delay).await;
         }
     }
@@ -292,7 +220,7 @@ impl Place<'_> {
     fn bounded(self, data: Data) -> Result<Data, SecretError> {
         let bytes = data.values().map(Vec::len).sum();
         if bytes > MAX_BYTES {
-            return Err(SecretError::TooLarge { secret: self.to_string(), bytes });
+            return Err(SecretError::TooLarge { secret: self.to_string(), bytes, max: MAX_BYTES });
         }
         Ok(data)
     }
@@ -318,15 +246,5 @@ impl Place<'_> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl SecretError {
-    /// Whether it may be otherwise soon: the API server is away, or somebody wrote at the same moment.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Kube { source, .. } => source.fault() == Fault::Away || source.is_conflict(),
-            _ => false,
-        }
     }
 }

@@ -302,8 +302,8 @@ fn a_single_problem_of_ours_says_where_it_is() {
             "server.experimental.require_pq_kem is a SPIRE setting that finial does not support yet",
         ),
         (
-            "default_svid_ttl = \"1h\"",
-            "unknown key \"default_svid_ttl\" in server; did you mean \"default_x509_svid_ttl\"?",
+            "default_x509_ttl = \"1h\"",
+            "unknown key \"default_x509_ttl\" in server; did you mean \"default_x509_svid_ttl\"?",
         ),
     ] {
         let error = error(&least_with(settings, ""));

@@ -1,18 +1,15 @@
-//! A rule and a pod give an entry, or a reason why not.
+//! The entry that a rule gives for a pod.
 
-mod annotations;
-mod contradiction;
-mod failure;
-mod static_entry;
-
-pub use failure::{Failure, Part};
-pub use static_entry::static_entry;
-
-use super::{
+use super::super::{
     rule::{Rule, ServiceNames},
     settings::Settings,
     template::{Data, Template},
     world::{Node, Pod},
+};
+use super::{
+    annotations, contradiction,
+    failure::{Failure, Part},
+    values::{check_workload, dns_name, member, push_new, selector},
 };
 use crate::spiffe::{EntrySpec, Selector, SelectorSet, SpiffeId, dns::DnsName};
 use std::sync::Arc;
@@ -129,13 +126,6 @@ fn service_names(subject: &Subject<'_>) -> Vec<String> {
     names
 }
 
-/// The first one becomes the common name: the order is kept.
-fn push_new(names: &mut Vec<DnsName>, name: DnsName) {
-    if !names.contains(&name) {
-        names.push(name);
-    }
-}
-
 fn text(part: Part, template: &Template, data: &Data) -> Result<String, Failure> {
     template.render(data).map_err(|source| Failure::Template { part, source })
 }
@@ -149,38 +139,3 @@ fn spiffe_id(
     let text = text(part, template, data)?;
     member(part, &text, settings)
 }
-
-/// An ID of the trust domain.
-fn member(part: Part, text: &str, settings: &Settings) -> Result<SpiffeId, Failure> {
-    let id = SpiffeId::parse(text).map_err(|source| Failure::NoSpiffeId {
-        part,
-        text: text.to_owned(),
-        source,
-    })?;
-    if id.is_member_of(&settings.trust_domain) {
-        return Ok(id);
-    }
-    Err(Failure::Foreign { part, id, trust_domain: settings.trust_domain.clone() })
-}
-
-/// Whether a workload may have an ID: not the trust domain's own, and none of servers and agents.
-fn check_workload(id: &SpiffeId) -> Result<(), Failure> {
-    if id.path().is_empty() {
-        return Err(Failure::NoPath { part: Part::SpiffeId, id: id.clone() });
-    }
-    if id.is_reserved() {
-        return Err(Failure::Reserved(id.clone()));
-    }
-    Ok(())
-}
-
-fn selector(text: String) -> Result<Selector, Failure> {
-    Selector::parse(&text).map_err(|source| Failure::Selector { text, source })
-}
-
-fn dns_name(text: String) -> Result<DnsName, Failure> {
-    DnsName::parse(&text).map_err(|source| Failure::DnsName { text, source })
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,17 +1,10 @@
-//! Go templates as the custom resources use them: compiled once, rendered for each pod.
-//!
-//! The grammar and the functions are those of Go's `text/template`, by gotmpl. What Go's types add is
-//! added here: a field that does not exist is refused when the template is compiled, an absent key of a
-//! map is "" to `index`, and what Go prints for no value is an error, since it can be part of no identity.
+//! A template that is compiled, and its bounds.
 
-mod data;
-mod fields;
-mod functions;
-mod shape;
-
-pub use data::Data;
-pub use shape::{ShapeError, Subject};
-
+use super::{
+    data::Data,
+    functions,
+    shape::{self, ShapeError, Subject},
+};
 use gotmpl::TemplateError;
 use std::fmt;
 
@@ -130,6 +123,3 @@ impl fmt::Write for Output {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,37 @@
+//! One finding, and how findings are shown.
+
+/// Something that the doctor has found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is.
+    pub what: String,
+    /// The command that leads on, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing to do.
+    Well,
+    /// The workload does not have what it should.
+    Problem,
+}
+
+impl Finding {
+    /// All is well in this respect.
+    #[must_use]
+    pub fn well(what: impl Into<String>) -> Self {
+        Self { level: Level::Well, what: what.into(), next: None }
+    }
+
+    /// A problem, and the command that leads on.
+    #[must_use]
+    pub fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { level: Level::Problem, what: what.into(), next: Some(next.into()) }
+    }
+}

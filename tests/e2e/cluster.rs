@@ -176,7 +176,8 @@ fn script() -> Command {
     command
 }
 
-fn set(variable: &str) -> PathBuf {
+/// The file or folder that a variable of the Makefile names.
+pub(crate) fn set(variable: &str) -> PathBuf {
     let Some(path) = std::env::var_os(variable) else {
         panic!(
             "{variable} is not set: run `make test`, or `make setup-cluster image` and set it as the Makefile does"

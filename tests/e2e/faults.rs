@@ -86,9 +86,10 @@ fn node_restarted(cluster: &Cluster) {
     cluster.program("stop", &["kubelet", "containerd"]);
     cluster.program("start", &["containerd", "kubelet"]);
     // The node's own word that it is ready is from before.
-    cluster::within(Duration::from_secs(60), "the kubelet", || {
-        cluster.run(&["kubectl", "get", "--raw", "/api/v1/nodes/node1/proxy/healthz"]).ok()
-    });
+    for pod in ["deployment/server", "deployment/client"] {
+        let exec = ["kubectl", "exec", "-n", "mesh", pod, "-c", "app", "--", "ls", "/"];
+        cluster::within(Duration::from_secs(60), "the kubelet", || cluster.run(&exec).ok());
+    }
 }
 
 fn api_away(cluster: &Cluster) {

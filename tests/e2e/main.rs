@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and the measured times are for the one who reads its output"
 )]
 
+mod charts;
 mod cluster;
 mod faults;
 mod mesh;

@@ -31,7 +31,7 @@ const IMAGES: [(&str, &str); 5] = [
 const CLIENT_ID: &str = "spiffe://example.org/ns/default/sa/client";
 
 /// A workload that is told its identity as it changes.
-const CLIENT: &str = concat!(
+pub(crate) const CLIENT: &str = concat!(
     r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -233,7 +233,7 @@ fn the_guides_cleanup_leaves_nothing(cluster: &Cluster) {
 }
 
 /// The identity that the client's pod is given, by the command of SPIRE's guide.
-fn fetch(cluster: &Cluster) -> Result<String, Failed> {
+pub(crate) fn fetch(cluster: &Cluster) -> Result<String, Failed> {
     let command = "kubectl exec client -- /opt/spire/bin/spire-agent api fetch x509 \
         -socketPath /run/secrets/workload-spiffe-uds/socket";
     let words: Vec<&str> = command.split_whitespace().collect();

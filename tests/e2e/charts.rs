@@ -1,0 +1,65 @@
+//! The charts, installed by the commands of `charts/README.md` with the values of the guide for Istio and SPIRE.
+
+use crate::{
+    cluster::{self, Cluster, tell, within},
+    quick_start::{CLIENT, fetch},
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The guide's trust domain.
+const CLIENT_ID: &str = "spiffe://foo.com/ns/default/sa/client";
+
+/// What is owed to the cluster: images that are there, and no storage class.
+const MACHINE: &str = "--set image.registry=localhost --set image.repository=finial \
+    --set spire-server.persistence.type=hostPath --set spire-server.persistence.hostPath=/run/spire-data";
+
+#[test]
+fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity() {
+    let cluster = Cluster::up(&[]);
+    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    let started = Instant::now();
+    install(&cluster);
+    tell("the charts are installed", started);
+    tested(&cluster);
+
+    cluster.apply(&cluster::istio("spire/clusterspiffeid.yaml"));
+    cluster.apply(CLIENT);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
+    within(Duration::from_secs(20), "the pod's identity", || {
+        fetch(&cluster).ok().filter(|id| id == CLIENT_ID)
+    });
+    let shown = cluster.shell(
+        "kubectl exec -n spire-server spire-server-0 -c spire-server -- spire-server entry show",
+    );
+    assert!(shown.contains(CLIENT_ID), "{shown}");
+    cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
+    cluster.shell(&format!("{} uninstall spire -n spire-server --wait", helm()));
+}
+
+fn install(cluster: &Cluster) {
+    let (helm, root) = (helm(), env!("CARGO_MANIFEST_DIR"));
+    let values = format!("{root}/tests/fixtures/charts/guide.yaml");
+    for command in [
+        format!(
+            "{helm} install spire-crds {root}/charts/spire-crds -n spire-server --create-namespace"
+        ),
+        format!("{helm} install spire {root}/charts/spire -n spire-server -f {values} {MACHINE}"),
+        "kubectl rollout status statefulset spire-server -n spire-server --timeout=120s".to_owned(),
+        "kubectl rollout status daemonset spire-agent -n spire-server --timeout=120s".to_owned(),
+        "kubectl rollout status daemonset spire-spiffe-csi-driver -n spire-server --timeout=120s"
+            .to_owned(),
+    ] {
+        cluster.shell(&command);
+    }
+}
+
+/// The chart's own test: a pod that gets a real identity.
+fn tested(cluster: &Cluster) {
+    let told = cluster.shell(&format!("{} test spire -n spire-server", helm()));
+    assert!(told.contains("Succeeded"), "{told}");
+}
+
+fn helm() -> String {
+    cluster::set("FINIAL_HELM").display().to_string()
+}

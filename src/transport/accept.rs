@@ -91,7 +91,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Starts to accept from `listener`, which must be non-blocking.
+    /// Starts to accept from `listener`, which must be non-blocking, those whom the kernel can name.
     ///
     /// # Errors
     /// When the process has no descriptor or thread to spare.
@@ -99,6 +99,28 @@ impl Acceptor {
         listener: UnixListener,
         greeting: Greeting,
         limits: Limits,
+    ) -> Result<Self, AcceptError> {
+        Self::start_with(listener, greeting, limits, PeerCred::of_connection)
+    }
+
+    /// Likewise, with those whose process cannot be seen from this container: nothing is given to them that
+    /// depends on who they are.
+    ///
+    /// # Errors
+    /// When the process has no descriptor or thread to spare.
+    pub fn start_for_anybody(
+        listener: UnixListener,
+        greeting: Greeting,
+        limits: Limits,
+    ) -> Result<Self, AcceptError> {
+        Self::start_with(listener, greeting, limits, PeerCred::seen_or_not)
+    }
+
+    fn start_with(
+        listener: UnixListener,
+        greeting: Greeting,
+        limits: Limits,
+        name: fn(&UnixStream) -> Result<PeerCred, PeerError>,
     ) -> Result<Self, AcceptError> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let stop = Arc::new(eventfd(0, flags).map_err(AcceptError::Descriptor)?);
@@ -110,6 +132,7 @@ impl Acceptor {
             stop: Arc::clone(&stop),
             spare: Some(spare),
             greeting,
+            name,
             seats: Seats::new(limits),
             queue,
             refusals: Complaint::default(),
@@ -153,6 +176,8 @@ struct AcceptLoop {
     /// Given up to be able to accept, and so refuse, a connection when there is no other left.
     spare: Option<OwnedFd>,
     greeting: Greeting,
+    /// Who opened a connection.
+    name: fn(&UnixStream) -> Result<PeerCred, PeerError>,
     seats: Seats,
     queue: mpsc::Sender<Arrival>,
     refusals: Complaint,
@@ -224,7 +249,7 @@ impl AcceptLoop {
 
     /// Names the peer, greets it and hands the connection over; or refuses it.
     fn admit(&mut self, stream: UnixStream) -> Outcome {
-        let peer = match PeerCred::of_connection(&stream) {
+        let peer = match (self.name)(&stream) {
             Ok(peer) => peer,
             Err(error) => return self.refuse_nameless(&stream, error),
         };

@@ -43,6 +43,8 @@ enum Process {
     Watched(pipe::Receiver),
     /// Clock ticks from boot to its start, where the kernel has no pidfd for us (before Linux 5.3).
     Started(u64),
+    /// In a PID namespace that we cannot see into.
+    Unseen,
 }
 
 /// Why a peer can not be named. Its connection must be closed.
@@ -110,6 +112,23 @@ impl PeerCred {
         if peer.is_alive() { Ok(peer) } else { Err(PeerError::Gone { pid }) }
     }
 
+    /// The same, but a process that cannot be seen is one too, with pid 0 and never vouched for: for whoever
+    /// serves anybody whom the socket's own mode lets in.
+    ///
+    /// # Errors
+    /// When the process has ended, or the kernel refuses.
+    pub fn seen_or_not(connection: &impl AsFd) -> Result<Self, PeerError> {
+        match Self::of_connection(connection) {
+            Err(PeerError::Invisible) => {
+                let credentials = getsockopt(&connection.as_fd(), sockopt::PeerCredentials);
+                let credentials = credentials.map_err(PeerError::Credentials)?;
+                let (uid, gid) = (credentials.uid(), credentials.gid());
+                Ok(Self { pid: 0, uid, gid, process: Process::Unseen })
+            }
+            known => known,
+        }
+    }
+
     /// The process that has `pid` now, without a connection: for whoever asks about it, never for one who
     /// would be given something. User and group are those of its files in /proc.
     ///
@@ -130,6 +149,7 @@ impl PeerCred {
             Process::Pidfd(pidfd) => !is_readable(pidfd.as_fd()),
             Process::Watched(pidfd) => !is_readable(pidfd.as_fd()),
             Process::Started(ticks) => start_ticks(self.pid).is_ok_and(|now| now == *ticks),
+            Process::Unseen => false,
         }
     }
 
@@ -139,7 +159,7 @@ impl PeerCred {
         match &self.process {
             Process::Pidfd(pidfd) => Some(pidfd.as_fd()),
             Process::Watched(pidfd) => Some(pidfd.as_fd()),
-            Process::Started(_) => None,
+            Process::Started(_) | Process::Unseen => None,
         }
     }
 
@@ -157,7 +177,7 @@ impl PeerCred {
         match &self.process {
             // An error means that the runtime ends; then so does the connection.
             Process::Watched(pidfd) => drop(pidfd.readable().await),
-            Process::Pidfd(_) | Process::Started(_) => future::pending().await,
+            Process::Pidfd(_) | Process::Started(_) | Process::Unseen => future::pending().await,
         }
     }
 }

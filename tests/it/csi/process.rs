@@ -43,6 +43,32 @@ impl Node {
     }
 }
 
+/// As in a pod without `hostPID`: the driver is the first process of a PID namespace, and the kubelet outside.
+#[test]
+fn a_driver_that_does_not_see_the_kubelets_process_answers_it() {
+    in_own_mounts(async || {
+        let node = Node::new();
+        let (program, sockets) = (node.path("spiffe-csi-driver"), node.path("sockets"));
+        symlink(env!("CARGO_BIN_EXE_finial"), &program).unwrap();
+        let _driver = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child"])
+            .arg(program)
+            .arg("-workload-api-socket-dir")
+            .arg(sockets)
+            .arg("-csi-socket-path")
+            .arg(node.path("csi.sock"))
+            .env("MY_NODE_NAME", "node-7")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        node.serves().await;
+        let info = node.kubelet().await.node().node_get_info(NodeGetInfoRequest {}).await.unwrap();
+        assert_eq!(info.into_inner().node_id, "node-7");
+    });
+}
+
 async fn terminate(mut driver: Child) {
     let pid = Pid::from_raw(i32::try_from(driver.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();

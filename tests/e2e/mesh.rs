@@ -60,7 +60,11 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: server, namespace: mesh}
-spec: {selector: {app: server}, ports: [{name: http, port: 80, targetPort: 8080}]}
+spec:
+  selector: {app: server}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+  # A kubelet that starts calls each of its pods not ready until it has probed it: no fault of an identity.
+  publishNotReadyAddresses: true
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway

@@ -36,9 +36,9 @@ test: setup-test setup-cluster image ## every test, those with real Envoys, clie
 	cargo test --locked --doc
 	cargo test --locked --no-fail-fast --tests
 
-test-fast: ## the unit tests and the rules of the source tree: no download, no peer
-	cargo test --locked --lib
-	cargo test --locked --test it architecture
+test-fast: setup-test ## every test but those in a Kubernetes
+	cargo test --locked --doc
+	cargo test --locked --no-fail-fast --lib --bins --test it
 
 lint: ## formatting, clippy and the documentation, warnings denied
 	cargo fmt --check

@@ -75,7 +75,8 @@ pub(in crate::controller) async fn follow<S: Source>(source: S, follower: &Follo
             Ok(client) => match watch(&source, follower, client, &mut standing).await {
                 Ended::Done => return,
                 Ended::Client => follower.kube.forget(),
-                Ended::Forgotten => continue,
+                // With a pause: whoever forgets at once would be asked for everything without end.
+                Ended::Forgotten => {}
             },
             Err(error) => standing.tell(&error.to_string()),
         }

@@ -125,7 +125,10 @@ impl PrivateListener {
         tasks: &TaskSet,
         shutdown: &Shutdown,
     ) -> Result<(), ListenError> {
-        let acceptor = Acceptor::start(self.listener, Greeting::record()?, Limits::default())?;
+        // The socket's mode says who may connect, and what they may do does not depend on their process: a
+        // controller in a container of its own cannot be seen from here.
+        let (greeting, limits) = (Greeting::record()?, Limits::default());
+        let acceptor = Acceptor::start_for_anybody(self.listener, greeting, limits)?;
         self.publication.publish()?;
         let gate = move |peer: &Arc<PeerCred>| house.gate(local_caller(peer));
         let serving = serve_all(acceptor, tasks.clone(), shutdown.clone(), gate);

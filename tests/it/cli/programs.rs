@@ -70,7 +70,17 @@ impl Programs {
 
     /// A program in our directory that ends with us.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.path().join(program));
+        self.prepared(Command::new(self.path().join(program)))
+    }
+
+    /// The same as the first process of a PID namespace, from which it sees nobody of ours. Needs root.
+    pub(crate) fn in_own_processes(&self, program: &str) -> Command {
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--pid", "--fork", "--kill-child"]).arg(self.path().join(program));
+        self.prepared(command)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(self.path())
             .env_clear()

@@ -2,7 +2,7 @@
 
 use super::{programs::Programs, real_server::configuration, transcript::Outcome};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{net::TcpListener, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
     process::{Child, ChildStdout},
@@ -101,6 +101,22 @@ async fn a_workload_gets_its_svid_from_an_agent_that_joined_a_server() {
     assert!(listed.starts_with("Found 1 attested agent:\n\nSPIFFE ID         : "), "{listed}");
     agent.terminate().await;
     server.terminate().await;
+}
+
+/// As in a pod whose containers do not share their processes: the controller and `kubectl exec` in one of
+/// them call the server in the other.
+#[tokio::test]
+async fn a_server_answers_callers_that_it_cannot_see() {
+    let programs = Programs::new();
+    programs.write("server.conf", &configuration("data_dir = \"server\""));
+    let mut server = programs
+        .in_own_processes("spire-server")
+        .args(["run", "-config", "server.conf", "-serverPort", &free_port()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    read_to(&mut BufReader::new(server.stdout.take().unwrap()).lines(), "server serves").await;
+    assert_eq!(say(&programs, "spire-server entry count").await, "0 registration entries\n");
 }
 
 /// Asks again until `is_so`; what else a program's file could be waited for.

@@ -1,6 +1,10 @@
-//! `finial doctor`: why a process has no identity, asked of the agent of its node, and the command that leads
-//! on. The exit code is 1 when there is a problem.
+//! `finial doctor`: why a process has no identity, asked of the agent of its node, or what of a cluster keeps
+//! pods from theirs, asked of its API server; and the command that leads on. The exit code is 1 unless all
+//! is well.
 
+mod cluster;
+
+use self::cluster::Cluster;
 use super::{
     Failure,
     command::{Command, Listed, Program, made},
@@ -26,17 +30,18 @@ pub(super) const PROGRAM: Program = Program {
     name: "finial",
     commands: &[Listed {
         path: "doctor",
-        synopsis: "Says why a process has no identity, and what would give it one",
+        synopsis: "Says why a process, or the pods of a cluster, have no identity",
         error_prefix: "Error: ",
         make: made::<Doctor>,
     }],
 };
 
-/// Examines one process.
+/// Examines one process, or the cluster.
 #[derive(Debug)]
 struct Doctor {
-    pid: i64,
+    pid: Option<i64>,
     socket_path: String,
+    cluster: Cluster,
     timeout: Deadline,
     output: Output,
 }
@@ -55,15 +60,17 @@ enum PidError {
 /// What goes out as JSON.
 #[derive(serde::Serialize)]
 struct Report<'a> {
-    process: &'a Examined,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'a Examined>,
     findings: &'a [Finding],
 }
 
 impl Default for Doctor {
     fn default() -> Self {
         Self {
-            pid: 0,
+            pid: None,
             socket_path: "/tmp/spire-agent/private/admin.sock".to_owned(),
+            cluster: Cluster::default(),
             timeout: Deadline(Duration::from_secs(30)),
             output: Output::default(),
         }
@@ -72,26 +79,43 @@ impl Default for Doctor {
 
 impl Command for Doctor {
     fn flags<'a>(&'a mut self, flags: &mut FlagSet<'a>) {
-        flags.add("pid", &mut self.pid, "The process, by its id on the node");
-        flags.add("socketPath", &mut self.socket_path, "The agent's admin socket");
+        flags.add(
+            "pid",
+            &mut self.pid,
+            "A process of this node, by its id on the node; without it the cluster is examined",
+        );
+        flags.add("socketPath", &mut self.socket_path, "The agent's admin socket, for -pid");
+        self.cluster.flags(flags);
         flags.add("timeout", &mut self.timeout, "How long to wait for an answer");
         self.output.flags(flags);
     }
 
     fn run(self: Box<Self>) -> Result<(), Failure> {
-        let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 0);
-        let pid = pid.ok_or(PidError::NoProcess(self.pid))?;
+        match self.pid {
+            Some(pid) => self.process(pid),
+            None => self.tell(None, &self.cluster.findings(self.timeout.0)?),
+        }
+    }
+}
+
+impl Doctor {
+    fn process(&self, pid: i64) -> Result<(), Failure> {
+        let process = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        let pid = process.ok_or(PidError::NoProcess(pid))?;
         let path = PathBuf::from(&self.socket_path);
         let target = Target { path, spelling: Spelling::Slashes, deadline: self.timeout.0 };
         let answer = target.call(async |channel| -> Result<_, rpc::Error> {
             Ok(DoctorClient::new(channel).examine(ExamineRequest { pid }).await?.into_inner())
         })?;
         let process = examined(answer);
-        let findings = findings(&process);
+        self.tell(Some(&process), &findings(&process))
+    }
+
+    fn tell(&self, process: Option<&Examined>, findings: &[Finding]) -> Result<(), Failure> {
         let text = if self.output.is_json() {
-            serde_json::to_string(&Report { process: &process, findings: &findings })? + "\n"
+            serde_json::to_string(&Report { process, findings })? + "\n"
         } else {
-            text(&process, &findings)
+            process.map(described).unwrap_or_default() + &listed(findings)
         };
         console::print(&text)?;
         let is_well = findings.iter().all(|finding| finding.level == Level::Well);
@@ -126,7 +150,7 @@ fn examined(answer: Examination) -> Examined {
     }
 }
 
-fn text(process: &Examined, findings: &[Finding]) -> String {
+fn described(process: &Examined) -> String {
     let mut text = format!("Process {}\n", process.pid);
     let or_none = |text: &str| if text.is_empty() { "(none)".to_owned() } else { shown(text) };
     // Writing to a String cannot fail.
@@ -149,11 +173,18 @@ fn text(process: &Examined, findings: &[Finding]) -> String {
         };
         let _ = writeln!(text, "  Entry:        {} {standing}", shown(&entry.spiffe_id));
     }
+    text
+}
+
+fn listed(findings: &[Finding]) -> String {
+    let mut text = String::new();
     for finding in findings {
         let level = match finding.level {
             Level::Well => "well",
             Level::Problem => "problem",
+            Level::Unknown => "unknown",
         };
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{level}: {}", shown(&finding.what));
         if let Some(next) = &finding.next {
             let _ = writeln!(text, "  next: {}", shown(next));

@@ -106,7 +106,7 @@ fn usage() -> String {
         ("csi", "The CSI driver: mounts the agent's sockets into pods"),
         ("controller", "The controller: makes entries of what Kubernetes declares"),
         ("dev", "Server and agent at once, and two Envoys, to see it work"),
-        ("doctor", "Says why a process has no identity, and what would give it one"),
+        ("doctor", "Says why a process, or the pods of a cluster, have no identity"),
     ] {
         text.push_str(&format!("    {word:12}{synopsis}\n"));
     }

@@ -20,6 +20,8 @@ pub enum Level {
     Well,
     /// The workload does not have what it should.
     Problem,
+    /// The caller may not see it, or it makes no sense.
+    Unknown,
 }
 
 impl Finding {
@@ -33,5 +35,11 @@ impl Finding {
     #[must_use]
     pub fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { level: Level::Problem, what: what.into(), next: Some(next.into()) }
+    }
+
+    /// What cannot be told, and the command that leads on.
+    #[must_use]
+    pub fn unknown(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { level: Level::Unknown, what: what.into(), next: Some(next.into()) }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod config_map;
+pub mod document;
 pub mod error;
 pub mod kubelet;
 pub mod lookup;
@@ -12,4 +13,5 @@ pub mod tls;
 pub mod token_review;
 
 pub use client::{Access, KubeClient};
+pub use document::Place;
 pub use error::{Fault, KubeError};

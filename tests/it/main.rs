@@ -19,6 +19,7 @@ mod controller;
 mod csi;
 mod dev;
 mod doctor;
+mod doctor_cluster;
 mod entry_api;
 mod envoy_ca;
 mod envoy_crowd;

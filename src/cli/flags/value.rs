@@ -157,6 +157,21 @@ impl Value for i64 {
     }
 }
 
+/// A number of which it matters whether it was given at all.
+impl Value for Option<i64> {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        self.insert(0).set(text)
+    }
+
+    fn placeholder(&self) -> Option<&'static str> {
+        Some("int")
+    }
+
+    fn default_text(&self) -> Option<String> {
+        None
+    }
+}
+
 /// `true`, `false`, or anything else for either, as SPIRE's filters of agents take it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) enum Ternary {

@@ -4,8 +4,12 @@ use super::helm::{Installation, charts};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const PROGRAMS: [(&str, &str); 3] =
-    [("spire_agent_", "agent"), ("spire_server_", "server"), ("spiffe_csi_driver_", "csi")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("spire_agent_", "agent"),
+    ("spire_server_", "server"),
+    ("spiffe_csi_driver_", "csi"),
+    ("spire_controller_manager_", "controller"),
+];
 
 /// The text of every source file of a program.
 fn source(program: &str) -> String {
@@ -43,6 +47,7 @@ fn every_metric_on_the_dashboard_is_registered() {
         .filter(|word| PROGRAMS.iter().any(|(prefix, _)| word.starts_with(prefix)))
         .collect();
     for (prefix, program) in PROGRAMS {
+        assert!(words.iter().any(|word| word.starts_with(prefix)), "nothing of {program} is shown");
         let source = source(program);
         for metric in words.iter().filter_map(|word| word.strip_prefix(prefix)) {
             let name =

@@ -1,7 +1,8 @@
 //! The real programs take the files that the chart writes for them.
 
-use super::helm::INSTALLATIONS;
-use std::{fs, process::Command};
+use super::helm::{INSTALLATIONS, list};
+use serde_json::Value;
+use std::{fs, path::Path, process::Command};
 
 fn told(program: &str, file: &str, text: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -33,4 +34,23 @@ fn the_server_takes_the_configuration_of_every_installation() {
         count += 1;
     }
     assert_eq!(count, 5);
+}
+
+#[test]
+fn the_doctor_looks_for_the_agents_admin_socket_where_every_installation_has_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finial"));
+    let help = command.args(["doctor", "-help"]).output().unwrap();
+    let help = String::from_utf8([help.stdout, help.stderr].concat()).unwrap();
+    for installation in INSTALLATIONS {
+        let rendered = installation.render();
+        let conf: Value = serde_json::from_str(rendered.file("agent.conf").unwrap()).unwrap();
+        let socket = conf["agent"]["admin_socket_path"].as_str().unwrap();
+        assert!(help.contains(&format!("{socket:?}")), "{installation:?}: {socket} in {help}");
+        let folder = Path::new(socket).parent().unwrap().to_str().unwrap();
+        let pod = &rendered.of("DaemonSet", "agent")["spec"]["template"]["spec"];
+        let mounts = list(&pod["containers"][0]["volumeMounts"]);
+        assert!(mounts.into_iter().any(|mount| mount["mountPath"] == folder), "{installation:?}");
+        // Which process a number stands for is told by the node.
+        assert_eq!(pod["hostPID"], true);
+    }
 }

@@ -1,0 +1,17 @@
+//! A cluster: what its API server lets the caller read, and what of it keeps pods from their identities.
+//! `ask` asks, `objects` and `settings` are what it reads, the others judge and ask nobody.
+
+mod ask;
+mod identities;
+mod istio;
+mod nodes;
+mod objects;
+mod seen;
+mod settings;
+mod spire;
+
+pub use ask::look;
+pub use seen::{Seen, findings};
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ use tracing_subscriber::{
 const OURS: &str = "finial";
 /// Calls it an error whenever an API server does not answer; whoever asked says so, with what follows.
 const KUBE_CALLS: &str = "kube_client::client::builder";
+/// Warns at each attempt that it has no right; whoever watches says so once, with what follows.
+const KUBE_WATCHES: &str = "kube_runtime::watcher";
 /// SPIRE 1.15: `log_file` is opened for appending with this mode.
 const FILE_MODE: u32 = 0o640;
 /// How long the end of the program may wait for its last lines.
@@ -161,6 +163,7 @@ fn targets(level: Level) -> Targets {
     Targets::new()
         .with_target(OURS, ours)
         .with_target(KUBE_CALLS, LevelFilter::OFF)
+        .with_target(KUBE_WATCHES, LevelFilter::OFF)
         .with_default(ours.min(LevelFilter::WARN))
 }
 

@@ -4,6 +4,7 @@
 mod ask;
 mod identities;
 mod istio;
+mod judge;
 mod nodes;
 mod objects;
 mod seen;
@@ -11,7 +12,8 @@ mod settings;
 mod spire;
 
 pub use ask::look;
-pub use seen::{Seen, findings};
+pub use judge::findings;
+pub use seen::Seen;
 
 #[cfg(test)]
 mod tests;

@@ -71,12 +71,12 @@ pub(super) fn driver(drivers: &[Named], csi_nodes: &[CsiNode], nodes: &[Node]) -
         .map(|node| node.metadata.name.as_str())
         .filter(|name| !registered.contains(name))
         .collect();
-    if without.is_empty() {
+    let Some(first) = without.first() else {
         return vec![Finding::well(format!(
             "{DRIVER} is registered on {} nodes",
             registered.len()
         ))];
-    }
+    };
     let named = without.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     let more = without.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -85,6 +85,6 @@ pub(super) fn driver(drivers: &[Named], csi_nodes: &[CsiNode], nodes: &[Node]) -
             "{DRIVER} is not registered on {named}{more}: pods with its volume stay in \
              ContainerCreating there"
         ),
-        "kubectl get pods -A -l app.kubernetes.io/name=spiffe-csi-driver -o wide",
+        format!("kubectl get pods -A -o wide --field-selector spec.nodeName={first}"),
     )]
 }

@@ -229,7 +229,7 @@ pub(super) struct Condition {
     pub(super) message: String,
 }
 
-fn or_default<'de, D, T>(value: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(value: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -1,6 +1,7 @@
 //! What stands in the ConfigMaps: the settings of server and agent, and Istio's. Each reader takes the few
 //! that matter here and judges no other, so that the configuration of any version will do.
 
+use super::objects::or_default;
 use crate::{
     agent::config::default,
     config::{self, Environment, Source, value},
@@ -22,20 +23,25 @@ pub(super) struct Settings {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Mesh {
     pub(super) trust_domain: String,
+    #[serde(deserialize_with = "or_default")]
     pub(super) trust_domain_aliases: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     ca_certificates: Vec<CaCertificate>,
+    #[serde(deserialize_with = "or_default")]
     default_config: ProxyConfig,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct CaCertificate {
+    #[serde(deserialize_with = "or_default")]
     trust_domains: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ProxyConfig {
+    #[serde(deserialize_with = "or_default")]
     proxy_metadata: BTreeMap<String, String>,
 }
 
@@ -147,10 +153,10 @@ mod tests {
 
     #[test]
     fn a_mesh_that_says_nothing_has_istios_defaults() {
-        let mesh = Mesh::read("enableTracing: true\n").unwrap();
+        let mesh = Mesh::read("enableTracing: true\ndefaultConfig:\ncaCertificates:\n").unwrap();
         assert_eq!((mesh.trust_domain.as_str(), mesh.socket_name()), ("cluster.local", "socket"));
         let mesh = Mesh::read(
-            "trustDomain: a\ntrustDomainAliases: [b]\ncaCertificates: [{pem: x, trustDomains: [c]}]\n\
+            "trustDomain: a\nmeshMTLS: null\ntrustDomainAliases: [b]\ncaCertificates: [{pem: x, trustDomains: [c]}]\n\
              defaultConfig: {proxyMetadata: {WORKLOAD_IDENTITY_SOCKET_FILE: api.sock}}\n",
         );
         let mesh = mesh.unwrap();

@@ -220,7 +220,7 @@ const OF_THE_CLUSTER: &[Row] = &[
         CSI_NODE,
         |o| o["spec"]["drivers"] = json!([{"name": "other"}]),
         "csi.spiffe.io is not registered on one: pods",
-        "spiffe-csi-driver -o wide",
+        "--field-selector spec.nodeName=one",
     ),
     (
         MESH,

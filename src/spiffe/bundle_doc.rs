@@ -99,10 +99,10 @@ pub fn write(bundle: &Bundle) -> Result<String, DocumentError> {
     write_with(bundle, bundle.refresh_hint_secs())
 }
 
-/// As [`write`], with another hint at how often a reader should look again, in seconds.
+/// As [`write()`], with another hint at how often a reader should look again, in seconds.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_with(bundle: &Bundle, refresh_hint_secs: i64) -> Result<String, DocumentError> {
     let document = Document {
         keys: keys(bundle)?,
@@ -119,7 +119,7 @@ pub fn write_with(bundle: &Bundle, refresh_hint_secs: i64) -> Result<String, Doc
 /// The authorities as a JWK set without what SPIFFE adds to one, on a single line (SPIRE's `jwks`).
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_jwks(bundle: &Bundle) -> Result<String, DocumentError> {
     let plain = |key| Jwk { purpose: None, ..key };
     let keys = keys(bundle)?.into_iter().map(plain).collect();

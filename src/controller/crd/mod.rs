@@ -1,6 +1,6 @@
 //! The custom resources of group `spire.spiffe.io/v1alpha1`, as spire-controller-manager defines them.
 //!
-//! Fields keep upstream's JSON names, however irregular; unknown ones are tolerated. [`read`] turns what
+//! Fields keep upstream's JSON names, however irregular; unknown ones are tolerated. [`read()`] turns what
 //! the API server sends into one of them or says why not, so that an object that cannot be read is told
 //! from one that is gone.
 

@@ -16,8 +16,8 @@ ROTATE_EVERY ?= 1s
 ROUNDS       ?= 2
 
 # Where the images belong, and how their binary is built. What is tested is what ships; `quick` saves the
-# one who tries something the long link, and is larger than an image may be: 25 MB, for a node that starts
-# pulls it before any of its pods has an identity.
+# one who tries something the long link. A node that starts pulls the image before any of its pods has an
+# identity: 25 MB at most.
 IMAGE_PREFIX  ?= localhost
 IMAGE_PROFILE ?= release
 STATIC        := $(shell uname -m)-unknown-linux-gnu

@@ -23,7 +23,7 @@ fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity(
     tell("the charts are installed", started);
     tested(&cluster);
 
-    cluster.apply(&cluster::istio("spire/clusterspiffeid.yaml"));
+    cluster.declare(&cluster::istio("spire/clusterspiffeid.yaml"));
     cluster.apply(CLIENT);
     cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
     within(Duration::from_secs(20), "the pod's identity", || {

@@ -66,12 +66,27 @@ impl Cluster {
     /// Applies a manifest.
     #[track_caller]
     pub(crate) fn apply(&self, manifest: &str) -> String {
+        self.try_to_apply(manifest).unwrap()
+    }
+
+    /// Applies custom resources that a webhook looks at. kube-proxy leads to a pod a moment after the pod is
+    /// ready, and refuses connections until then.
+    #[track_caller]
+    pub(crate) fn declare(&self, manifest: &str) {
+        within(Duration::from_secs(10), "the webhook", || match self.try_to_apply(manifest) {
+            Ok(_) => Some(()),
+            Err(failed) if failed.text.contains("connection refused") => None,
+            Err(failed) => panic!("{}", failed.text),
+        });
+    }
+
+    fn try_to_apply(&self, manifest: &str) -> Result<String, Failed> {
         let mut command = script();
         command.args(["exec", "kubectl", "apply", "-f", "-"]).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("bash");
         child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
-        judged(&command, &child.wait_with_output().unwrap()).unwrap()
+        judged(&command, &child.wait_with_output().unwrap())
     }
 
     /// A file of this cluster's, in the folder that its shells know as `$RUN`.

@@ -150,7 +150,7 @@ fn install_on(cluster: &Cluster, manifest: &str) {
 /// The guide's ClusterSPIFFEID, with SVIDs that are renewed while a test looks on.
 fn register(cluster: &Cluster) {
     let example = cluster::istio("spire/clusterspiffeid.yaml");
-    cluster.apply(&format!("{}\n  ttl: {SVID_SECS}s\n", example.trim_end()));
+    cluster.declare(&format!("{}\n  ttl: {SVID_SECS}s\n", example.trim_end()));
 }
 
 /// The secrets that a proxy holds, as `istioctl proxy-config secret` shows them.

@@ -172,7 +172,7 @@ fn an_entry_by_hand_is_created_shown_and_deleted(cluster: &Cluster) {
 
 /// The guide's automatic registration: a ClusterSPIFFEID, and a pod that has its label.
 fn a_labelled_pod_has_its_identity(cluster: &Cluster) {
-    cluster.apply(&cluster::istio("spire/clusterspiffeid.yaml"));
+    cluster.declare(&cluster::istio("spire/clusterspiffeid.yaml"));
     let started = Instant::now();
     cluster.apply(CLIENT);
     within(Duration::from_secs(60), "the pod's entry", || {

@@ -33,6 +33,7 @@ fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity(
         "kubectl exec -n spire-server spire-server-0 -c spire-server -- spire-server entry show",
     );
     assert!(shown.contains(CLIENT_ID), "{shown}");
+    the_doctor_finds_nothing_wrong(&cluster);
     cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
     cluster.shell(&format!("{} uninstall spire -n spire-server --wait", helm()));
 }
@@ -58,6 +59,18 @@ fn install(cluster: &Cluster) {
 fn tested(cluster: &Cluster) {
     let told = cluster.shell(&format!("{} test spire -n spire-server", helm()));
     assert!(told.contains("Succeeded"), "{told}");
+}
+
+/// Asked of the agent about the client's process, and of the API server about the cluster.
+fn the_doctor_finds_nothing_wrong(cluster: &Cluster) {
+    // The brackets keep the shell itself from being found.
+    let told = cluster.shell(
+        "kubectl exec -n spire-server daemonset/spire-agent -- \
+            finial doctor -pid $(pgrep -f '[s]pire-agent api watch')",
+    );
+    assert!(told.contains(&format!("well: it has {CLIENT_ID}")), "{told}");
+    let doctor = [env!("CARGO_BIN_EXE_finial"), "doctor"];
+    within(Duration::from_secs(20), "a cluster without a fault", || cluster.run(&doctor).ok());
 }
 
 fn helm() -> String {

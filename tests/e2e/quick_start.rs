@@ -118,10 +118,7 @@ fn istios_quick_start_runs_with_only_its_image_names_replaced() {
     install(&cluster, &manifest());
 
     assert!(server(&cluster, "entry show").starts_with("Found 0 entries"));
-    let agents = within(Duration::from_secs(10), "the agent attests", || {
-        let shown = server(&cluster, "agent list");
-        shown.starts_with("Found 1 attested agent").then_some(shown)
-    });
+    let agents = attested(&cluster);
     let agent = line(&agents, "SPIFFE ID");
     assert!(
         agent.starts_with("spiffe://example.org/spire/agent/k8s_psat/demo-cluster/"),
@@ -143,6 +140,38 @@ fn istios_quick_start_runs_with_only_its_image_names_replaced() {
     a_labelled_pod_has_its_identity(&cluster);
     a_pod_outlives_the_agents_empty_dir(&cluster);
     the_guides_cleanup_leaves_nothing(&cluster);
+}
+
+/// Waits for the agent, for what `agent list` shows of it.
+fn attested(cluster: &Cluster) -> String {
+    within(Duration::from_secs(10), "the agent attests", || {
+        let shown = server(cluster, "agent list");
+        shown.starts_with("Found 1 attested agent").then_some(shown)
+    })
+}
+
+#[test]
+fn a_pod_that_is_made_without_a_server_waits_for_it_and_then_has_its_identity() {
+    let cluster = Cluster::up(&[]);
+    install(&cluster, &keeping(&manifest()));
+    attested(&cluster);
+    cluster.declare(&cluster::istio("spire/clusterspiffeid.yaml"));
+    let scale = ["scale", "-n", "spire", "deployment/spire-server"];
+    cluster.kubectl(&[&scale[..], &["--replicas=0"]].concat());
+    cluster.shell("kubectl wait -n spire --for=delete pod -l app=spire-server --timeout=60s");
+
+    cluster.apply(CLIENT);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
+    let refused = fetch(&cluster).expect_err("nobody has registered it");
+    assert!(refused.text.contains("no identity issued"), "{}", refused.text);
+
+    cluster.kubectl(&[&scale[..], &["--replicas=1"]].concat());
+    cluster.rolled_out("spire", "deployment/spire-server");
+    let back = Instant::now();
+    within(Duration::from_secs(30), "the pod's identity", || {
+        fetch(&cluster).ok().filter(|id| id == CLIENT_ID)
+    });
+    tell("the server is back, and the pod has its identity", back);
 }
 
 /// The guide's manual registration, by its commands.

@@ -166,6 +166,18 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
+    /// The same where a name may stand once only: standing twice is a problem, told with both places.
+    pub fn unique_sections(&mut self, mut read: impl FnMut(Name<'_>, &mut Section<'t, '_>)) {
+        self.named_sections(|name, section| {
+            if let Some(again) = name.again {
+                let cause = Cause::Duplicate { key: name.text.to_owned(), first: name.at };
+                let path = section.path().to_owned();
+                section.problems().push(path, Some(Origin::File(again)), cause);
+            }
+            read(name, section);
+        });
+    }
+
     /// Every block of a list of blocks, each by itself and with its place; a block without a list around it is
     /// a list of one.
     pub fn sections(

@@ -110,12 +110,7 @@ impl RawPublished {
     pub(super) fn read_all(data: &mut Section<'_, '_>) -> Vec<Self> {
         let mut found = Vec::new();
         data.section("clusters", |clusters| {
-            clusters.named_sections(|name, cluster| {
-                if let Some(again) = name.again {
-                    let cause = Cause::Duplicate { key: name.text.to_owned(), first: name.at };
-                    let path = cluster.path().to_owned();
-                    cluster.problems().push(path, Some(Origin::File(again)), cause);
-                }
+            clusters.unique_sections(|name, cluster| {
                 found.push(Self {
                     id: name.text.to_owned(),
                     at: name.at,

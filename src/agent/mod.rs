@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod node_attestation;
 pub mod observer;
 pub mod pages;
+pub mod patience;
 pub mod renew;
 pub mod serve;
 pub mod start;

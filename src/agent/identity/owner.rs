@@ -14,11 +14,12 @@ use crate::{
     agent::{
         metrics::{Outcome, UpkeepMetrics},
         node_attestation::NodeAttestor,
+        patience::Patience,
         storage::{Handover, Keys, NodeFile, Slot},
         upstream::{Connection, Upstream},
     },
     runtime::{
-        Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
+        Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
         complaint::{Complaint, Noted},
     },
     spiffe::{Bundle, TrustDomain, X509Svid, lifetime},
@@ -70,7 +71,7 @@ pub struct Identity {
     due: SystemTime,
     /// Not before this, after a failure, unless the connection comes back.
     retry_at: Instant,
-    backoff: Backoff,
+    patience: Patience,
     complaint: Complaint,
 }
 
@@ -88,9 +89,6 @@ enum Event {
     Due,
 }
 
-const BACKOFF_BASE: Duration = Duration::from_millis(500);
-/// 30 s: after an outage of any length the agent is back half a minute after its server.
-const BACKOFF_CAP: Duration = Duration::from_secs(30);
 /// How long a jump of the wall clock can go unnoticed: timers do not see it.
 const CLOCK_CHECK: Duration = Duration::from_secs(30);
 /// An SVID that is tainted from the start, or ends at once, must not be renewed in a tight loop.
@@ -145,7 +143,7 @@ impl Identity {
             is_reattestable: state.is_reattestable,
             due,
             retry_at: Instant::now(),
-            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            patience: Patience::new(),
             complaint: Complaint::default(),
         };
         (identity, handle)
@@ -277,7 +275,7 @@ impl Identity {
         self.is_reattestable = is_reattestable;
         self.due = renewal_due(&svid, self.renewer.clock.now());
         self.retry_at = Instant::now() + BETWEEN_RENEWALS;
-        self.backoff.reset();
+        self.patience.reset();
         self.complaint.settle();
         let serial = svid.chain().first().map(|leaf| leaf.serial().to_string());
         tracing::info!(id = %svid.id(), serial, "the agent has a new SVID");
@@ -327,7 +325,7 @@ impl Identity {
             Noted::New(error) => tracing::warn!(error, "no new SVID for the agent"),
             Noted::Again => tracing::debug!(%error, "still no new SVID for the agent"),
         }
-        self.retry_at = Instant::now() + self.backoff.next_delay();
+        self.retry_at = Instant::now() + self.patience.after(error.reach());
     }
 
     async fn wait_out_failure(&mut self) {

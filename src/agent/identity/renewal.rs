@@ -14,6 +14,7 @@ use crate::{
             attestor::{ProofError, ProofValidity},
             exchange::{self, ExchangeError},
         },
+        patience::Reach,
         storage::{Keys, NodeFile, Slot, keys::KeysError},
         upstream::{Credentials, Upstream},
     },
@@ -120,6 +121,15 @@ impl RenewalError {
             Self::Call(status) => Reason::of(status),
             Self::Exchange(error) if error.is_ban() => Some(Reason::AgentBanned),
             _ => None,
+        }
+    }
+
+    /// How far the attempt came. Reading the operator's bundle is no work of the server's.
+    pub(super) fn reach(&self) -> Reach {
+        match self {
+            Self::Bootstrap(_) => Reach::Nobody,
+            Self::Connect(error) => error.into(),
+            _ => Reach::Somebody,
         }
     }
 

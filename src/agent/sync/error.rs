@@ -1,7 +1,7 @@
 //! Why a session with the server ended.
 
 use crate::{
-    agent::{identity::bootstrap::BootstrapError, metrics::Outcome},
+    agent::{identity::bootstrap::BootstrapError, metrics::Outcome, patience::Reach},
     runtime::tasks::BlockingError,
     transport::{channel::ConnectError, status::Reason},
 };
@@ -67,6 +67,16 @@ impl SyncError {
             Self::Call(status) => Reason::of(status),
             Self::OtherAuthority => Some(Reason::AgentMustReattest),
             _ => None,
+        }
+    }
+
+    /// How far the attempt came. Reading the operator's bundle is no work of the server's.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Bootstrap(_) => Reach::Nobody,
+            Self::Connect(error) => error.into(),
+            _ => Reach::Somebody,
         }
     }
 

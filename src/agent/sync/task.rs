@@ -16,10 +16,11 @@ use crate::{
         cache::{EntryWriter, ServedSequence, Update},
         identity::{IdentityHandle, Standing, Trust},
         metrics::{Outcome, UpkeepMetrics},
+        patience::Patience,
         upstream::{Connection, Credentials, Upstream},
     },
     runtime::{
-        Backoff, Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
+        Clock, Publisher, Reader, Shutdown, TaskSet, backoff,
         complaint::{Complaint, Noted},
         ready::Part,
     },
@@ -67,7 +68,7 @@ pub struct Sync {
     connection: Publisher<Option<Connection>>,
     status: Publisher<SyncStatus>,
     tasks: TaskSet,
-    backoff: Backoff,
+    patience: Patience,
     complaint: Complaint,
 }
 
@@ -77,9 +78,6 @@ enum Ended {
     OtherStanding,
 }
 
-const BACKOFF_BASE: Duration = Duration::from_millis(500);
-/// 30 s: after an outage of any length the agent is back half a minute after its server.
-const BACKOFF_CAP: Duration = Duration::from_secs(30);
 /// Nobody waits for the answer.
 const POST_STATUS_WITHIN: Duration = Duration::from_secs(10);
 /// SPIRE 1.15: the interval is drawn anew each time within a tenth.
@@ -108,7 +106,7 @@ impl Sync {
             connection: Publisher::new(None),
             status: Publisher::new(SyncStatus::default()),
             tasks: TaskSet::new(),
-            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            patience: Patience::new(),
             complaint: Complaint::default(),
         }
     }
@@ -172,7 +170,7 @@ impl Sync {
                 tokio::select! {
                     biased;
                     _ = standing.changed() => {}
-                    () = sleep(self.backoff.next_delay()) => {}
+                    () = sleep(self.patience.after(error.reach())) => {}
                 }
             }
         }
@@ -266,7 +264,7 @@ impl Sync {
             true
         });
         self.ready.ready();
-        self.backoff.reset();
+        self.patience.reset();
         if self.complaint.settle() {
             tracing::info!("the server answers again");
         }

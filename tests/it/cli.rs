@@ -4,6 +4,7 @@ mod answers;
 mod bad_config;
 mod bad_input;
 mod fake_agent;
+mod fetch_sds;
 pub(crate) mod programs;
 pub(crate) mod real_server;
 pub(crate) mod recorded;

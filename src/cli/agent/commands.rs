@@ -1,11 +1,17 @@
 //! What the agent's command line can do, in the order it is listed.
 
-use super::{debug, fetch, health, run, validate, watch};
+use super::{debug, fetch, health, run, sds, validate, watch};
 use crate::cli::command::{Command, Listed, made};
 
 /// Every command, sorted by its words.
 pub(in crate::cli) const COMMANDS: &[Listed] = &[
     command("api fetch", "Fetches the caller's X.509-SVIDs", "", made::<fetch::Fetch>),
+    command(
+        "api fetch sds",
+        "Fetches the caller's secrets as an Envoy would",
+        "",
+        made::<sds::FetchSds>,
+    ),
     command("api fetch x509", "Fetches the caller's X.509-SVIDs", "", made::<fetch::Fetch>),
     command(
         "api watch",

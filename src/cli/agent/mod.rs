@@ -7,6 +7,8 @@ mod fetch;
 mod health;
 mod received;
 mod run;
+mod sds;
+mod secrets;
 mod settings;
 mod validate;
 mod watch;

@@ -163,13 +163,15 @@ impl ReceivedSvid {
     }
 }
 
-fn push_lives(text: &mut String, label: &str, certificates: &[Certificate]) {
+/// When each of these certificates is valid.
+pub(super) fn push_lives(text: &mut String, label: &str, certificates: &[Certificate]) {
     for (index, certificate) in certificates.iter().enumerate() {
         push_life(text, &format!("{label} #{}", index + 1), certificate);
     }
 }
 
-fn push_life(text: &mut String, label: &str, certificate: &Certificate) {
+/// When a certificate is valid.
+pub(super) fn push_life(text: &mut String, label: &str, certificate: &Certificate) {
     let from = time::utc(unix_secs(certificate.not_before()));
     let until = time::utc(unix_secs(certificate.not_after()));
     // Writing to a String cannot fail.

@@ -9,6 +9,7 @@ HERE=$(dirname "$(readlink -f "$0")")
 PKI=$RUN/pki
 
 boot() {
+    links
     mounts
     kernel_settings
     network
@@ -26,6 +27,14 @@ boot() {
     touch "$RUN/ready"
     # The first process must reap what the containers' shims leave: bash does so while it waits.
     while :; do sleep 3600 & wait $!; done
+}
+
+# Made for each cluster, so that what build.sh has made may be moved.
+links() {
+    mkdir -p "$RUN/links"
+    for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+        ln -s "$SYS/usr/sbin/xtables-nft-multi" "$RUN/links/$name"
+    done
 }
 
 # Nothing is written outside of $RUN and of these.

@@ -118,6 +118,7 @@ arguments_of() {
         "--service-account-key-file=$PKI/sa.pub" "--service-account-signing-key-file=$PKI/sa.key" \
         "--service-cluster-ip-range=$SERVICE_CIDR" --authorization-mode=Node,RBAC \
         --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+        "--audit-policy-file=$RUN/conf/audit.yaml" "--audit-log-path=$RUN/log/audit.json" \
         "--requestheader-client-ca-file=$PKI/ca.crt" \
         --requestheader-allowed-names=front-proxy-client \
         --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \

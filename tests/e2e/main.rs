@@ -15,3 +15,4 @@ mod cluster;
 mod faults;
 mod mesh;
 mod quick_start;
+mod rights;

@@ -2,6 +2,8 @@
 
 use crate::{
     cluster::{self, Cluster, tell, within},
+    guide::Reader,
+    mesh,
     quick_start::{CLIENT, fetch},
 };
 use std::time::Duration;
@@ -39,6 +41,21 @@ fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity(
     the_doctor_finds_nothing_wrong(&cluster);
     cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
     cluster.shell(&format!("{} uninstall spire -n spire-server --wait", helm()));
+}
+
+/// The whole guide for Istio and SPIRE with Helm, whose output is compared.
+#[test]
+fn the_guide_for_helm_and_istio_prints_what_it_shows() {
+    let cluster = Cluster::up(&["istio.tar"]);
+    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    let files = [
+        ("spire-values-foo-cluster.yaml", include_str!("../fixtures/charts/guide.yaml")),
+        ("workloads.yaml", include_str!("../fixtures/guides/workloads.yaml")),
+        ("machine.yaml", mesh::MACHINE),
+    ];
+    let mut reader = Reader::new(&cluster, &files);
+    reader.set("MACHINE", &format!("{IMAGE} {STORAGE}"));
+    reader.plays(include_str!("../fixtures/guides/helm.txt"));
 }
 
 /// Installs them by the guide's commands, with these settings beside the guide's, and waits for every program.

@@ -40,10 +40,6 @@ debian() {
     # Unquoted: one word per package. The lists may be older than the packages.
     apt-get -qq download $DEBIAN 2>/dev/null || { apt-get -qq update && apt-get -qq download $DEBIAN; }
     for package in *.deb; do dpkg -x "$package" "$SYS"; done
-    mkdir -p "$PARTS/links"
-    for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
-        ln -sfn "$SYS/usr/sbin/xtables-nft-multi" "$PARTS/links/$name"
-    done
 }
 
 # Kubernetes replaces its own parts by folders of its repository, so it cannot be a dependency as it is:

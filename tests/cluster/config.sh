@@ -1,6 +1,6 @@
 #!/bin/bash
-# The configuration of containerd, CNI, kubelet and kube-proxy. Everything that they write is in $RUN or on
-# a tmpfs of the cluster's own.
+# The configuration of containerd, CNI, kubelet and kube-proxy, and what the API server records. Everything
+# that they write is in $RUN or on a tmpfs of the cluster's own.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/env.sh"
 conf=$RUN/conf
@@ -101,4 +101,18 @@ healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 iptables: {minSyncPeriod: 0s, syncPeriod: 30s}
+Y
+
+# Recorded: what the programs that are tested ask of the API server, and what the kubelet asks it about
+# those that ask the kubelet.
+cat >"$conf/audit.yaml" <<Y
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: RequestResponse
+  resources: [{group: authorization.k8s.io, resources: [subjectaccessreviews]}]
+- level: Metadata
+  userGroups: ["system:serviceaccounts:spire", "system:serviceaccounts:spire-server"]
+- level: None
 Y

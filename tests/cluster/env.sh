@@ -12,7 +12,7 @@ export CONTAINERD=/run/containerd/containerd.sock
 # The Debian programs are unpacked, not installed: they find their libraries here.
 LIB=$SYS/usr/lib/$(uname -m)-linux-gnu
 export LD_LIBRARY_PATH=$LIB XTABLES_LIBDIR=$LIB/xtables
-export PATH=$PARTS/links:$BIN:$SYS/usr/bin:$SYS/usr/sbin:$PATH
+export PATH=$RUN/links:$BIN:$SYS/usr/bin:$SYS/usr/sbin:$PATH
 export KUBECONFIG=$RUN/admin.kubeconfig
 # Helm keeps what it downloads: nothing is downloaded, and nothing belongs into the home folder.
 export HELM_CACHE_HOME=$RUN/helm HELM_CONFIG_HOME=$RUN/helm HELM_DATA_HOME=$RUN/helm

@@ -9,6 +9,7 @@ HERE=$(dirname "$(readlink -f "$0")")
 PKI=$RUN/pki
 
 boot() {
+    links
     mounts
     kernel_settings
     network
@@ -26,6 +27,14 @@ boot() {
     touch "$RUN/ready"
     # The first process must reap what the containers' shims leave: bash does so while it waits.
     while :; do sleep 3600 & wait $!; done
+}
+
+# Made for each cluster, so that what build.sh has made may be moved.
+links() {
+    mkdir -p "$RUN/links"
+    for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+        ln -s "$SYS/usr/sbin/xtables-nft-multi" "$RUN/links/$name"
+    done
 }
 
 # Nothing is written outside of $RUN and of these.
@@ -109,6 +118,7 @@ arguments_of() {
         "--service-account-key-file=$PKI/sa.pub" "--service-account-signing-key-file=$PKI/sa.key" \
         "--service-cluster-ip-range=$SERVICE_CIDR" --authorization-mode=Node,RBAC \
         --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+        "--audit-policy-file=$RUN/conf/audit.yaml" "--audit-log-path=$RUN/log/audit.json" \
         "--requestheader-client-ca-file=$PKI/ca.crt" \
         --requestheader-allowed-names=front-proxy-client \
         --requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \

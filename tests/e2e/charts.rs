@@ -2,24 +2,29 @@
 
 use crate::{
     cluster::{self, Cluster, tell, within},
+    guide::Reader,
+    mesh,
     quick_start::{CLIENT, fetch},
 };
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The guide's trust domain.
-const CLIENT_ID: &str = "spiffe://foo.com/ns/default/sa/client";
+pub(crate) const CLIENT_ID: &str = "spiffe://foo.com/ns/default/sa/client";
 
-/// What is owed to the cluster: images that are there, and no storage class.
-const MACHINE: &str = "--set image.registry=localhost --set image.repository=finial \
-    --set spire-server.persistence.type=hostPath --set spire-server.persistence.hostPath=/run/spire-data";
+/// What is owed to the cluster: images that are there.
+const IMAGE: &str = "--set image.registry=localhost --set image.repository=finial";
+
+/// And no storage class.
+const STORAGE: &str = "--set spire-server.persistence.type=hostPath \
+    --set spire-server.persistence.hostPath=/run/spire-data";
 
 #[test]
 fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity() {
     let cluster = Cluster::up(&[]);
     cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
     let started = Instant::now();
-    install(&cluster);
+    install(&cluster, STORAGE);
     tell("the charts are installed", started);
     tested(&cluster);
 
@@ -38,14 +43,32 @@ fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity(
     cluster.shell(&format!("{} uninstall spire -n spire-server --wait", helm()));
 }
 
-fn install(cluster: &Cluster) {
+/// The whole guide for Istio and SPIRE with Helm, whose output is compared.
+#[test]
+fn the_guide_for_helm_and_istio_prints_what_it_shows() {
+    let cluster = Cluster::up(&["istio.tar"]);
+    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    let files = [
+        ("spire-values-foo-cluster.yaml", include_str!("../fixtures/charts/guide.yaml")),
+        ("workloads.yaml", include_str!("../fixtures/guides/workloads.yaml")),
+        ("machine.yaml", mesh::MACHINE),
+    ];
+    let mut reader = Reader::new(&cluster, &files);
+    reader.set("MACHINE", &format!("{IMAGE} {STORAGE}"));
+    reader.plays(include_str!("../fixtures/guides/helm.txt"));
+}
+
+/// Installs them by the guide's commands, with these settings beside the guide's, and waits for every program.
+pub(crate) fn install(cluster: &Cluster, settings: &str) {
     let (helm, root) = (helm(), env!("CARGO_MANIFEST_DIR"));
     let values = format!("{root}/tests/fixtures/charts/guide.yaml");
     for command in [
         format!(
             "{helm} install spire-crds {root}/charts/spire-crds -n spire-server --create-namespace"
         ),
-        format!("{helm} install spire {root}/charts/spire -n spire-server -f {values} {MACHINE}"),
+        format!(
+            "{helm} install spire {root}/charts/spire -n spire-server -f {values} {IMAGE} {settings}"
+        ),
         "kubectl rollout status statefulset spire-server -n spire-server --timeout=120s".to_owned(),
         "kubectl rollout status daemonset spire-agent -n spire-server --timeout=120s".to_owned(),
         "kubectl rollout status daemonset spire-spiffe-csi-driver -n spire-server --timeout=120s"

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How often something is looked at that is waited for. What is measured is rounded up by this.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running cluster, with finial's images and those of the test pods.
 #[derive(Debug)]

@@ -13,5 +13,7 @@
 mod charts;
 mod cluster;
 mod faults;
+mod guide;
 mod mesh;
 mod quick_start;
+mod rights;

@@ -14,7 +14,7 @@ const SVID_SECS: u64 = 60;
 
 /// What is owed to the machine and not to finial: local images, and Envoy's own Envoy, which lacks the filters
 /// that Istio's build adds.
-const MACHINE: &str = r#"
+pub(crate) const MACHINE: &str = r#"
 apiVersion: install.istio.io/v1alpha1
 kind: IstioOperator
 spec:

@@ -1,4 +1,5 @@
-//! What each service account may do, complete. A cluster's tests take one away and see what breaks.
+//! What each service account may do, complete. That it does all of that is shown in a real cluster, by
+//! `tests/e2e/rights.rs`.
 
 use super::helm::{Installation, Rendered, list, name};
 use serde_json::Value;

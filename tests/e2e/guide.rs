@@ -77,13 +77,18 @@ impl<'c> Reader<'c> {
         let is_question = QUESTIONS.iter().any(|part| command.contains(part));
         let started = Instant::now();
         loop {
-            let printed = self.run(command);
-            let is_over = !is_question || started.elapsed() > LOOKING;
-            match printed.map(|printed| mask::masked(&printed)) {
-                Ok(printed) if shown.is_empty() || printed == shown => return Ok(()),
-                Ok(came) | Err(came) if is_over => return Err(came),
-                Ok(_) | Err(_) => thread::sleep(cluster::LOOK_EVERY),
+            let (is_ok, came) = match self.run(command) {
+                Ok(printed) => (true, mask::masked(&printed)),
+                Err(failed) => (false, failed),
+            };
+            if is_ok && (shown.is_empty() || came == shown) {
+                return Ok(());
             }
+            let may_repeat = is_question || cluster::is_too_early(&came);
+            if !may_repeat || started.elapsed() > LOOKING {
+                return Err(came);
+            }
+            thread::sleep(cluster::LOOK_EVERY);
         }
     }
 

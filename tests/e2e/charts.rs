@@ -13,10 +13,10 @@ use tokio::time::Instant;
 pub(crate) const CLIENT_ID: &str = "spiffe://foo.com/ns/default/sa/client";
 
 /// What is owed to the cluster: images that are there.
-const IMAGE: &str = "--set image.registry=localhost --set image.repository=finial";
+pub(crate) const IMAGE: &str = "--set image.registry=localhost --set image.repository=finial";
 
 /// And no storage class.
-const STORAGE: &str = "--set spire-server.persistence.type=hostPath \
+pub(crate) const STORAGE: &str = "--set spire-server.persistence.type=hostPath \
     --set spire-server.persistence.hostPath=/run/spire-data";
 
 #[test]
@@ -53,9 +53,7 @@ fn the_guide_for_helm_and_istio_prints_what_it_shows() {
         ("workloads.yaml", include_str!("../fixtures/guides/workloads.yaml")),
         ("machine.yaml", mesh::MACHINE),
     ];
-    let mut reader = Reader::new(&cluster, &files);
-    reader.set("MACHINE", &format!("{IMAGE} {STORAGE}"));
-    reader.plays(include_str!("../fixtures/guides/helm.txt"));
+    Reader::new(&cluster, &files).plays(include_str!("../fixtures/guides/helm.txt"));
 }
 
 /// Installs them by the guide's commands, with these settings beside the guide's, and waits for every program.

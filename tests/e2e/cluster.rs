@@ -69,13 +69,12 @@ impl Cluster {
         self.try_to_apply(manifest).unwrap()
     }
 
-    /// Applies custom resources that a webhook looks at. kube-proxy leads to a pod a moment after the pod is
-    /// ready, and refuses connections until then.
+    /// Applies custom resources that a webhook looks at.
     #[track_caller]
     pub(crate) fn declare(&self, manifest: &str) {
         within(Duration::from_secs(10), "the webhook", || match self.try_to_apply(manifest) {
             Ok(_) => Some(()),
-            Err(failed) if failed.text.contains("connection refused") => None,
+            Err(failed) if is_too_early(&failed.text) => None,
             Err(failed) => panic!("{}", failed.text),
         });
     }
@@ -166,6 +165,12 @@ pub(crate) fn within<T>(limit: Duration, what: &str, mut found: impl FnMut() -> 
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Whether a webhook was not reached yet: kube-proxy leads to a pod a moment after the pod is ready, and
+/// refuses connections until then.
+pub(crate) fn is_too_early(failed: &str) -> bool {
+    failed.contains("failed calling webhook") && failed.contains("connection refused")
 }
 
 /// Prints how long it took.

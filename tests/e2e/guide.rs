@@ -5,18 +5,22 @@
 //! line must succeed, and may print what it likes. Variables that a step sets are there for the later ones.
 //! What differs from run to run is masked ([`mask`]), and so is how far columns are apart.
 
-use crate::cluster::{self, Cluster};
+use crate::{
+    charts::{IMAGE, STORAGE},
+    cluster::{self, Cluster},
+};
 use std::{fmt::Write as _, fs, os::unix::fs::symlink, path::Path, thread, time::Duration};
 use tokio::time::Instant;
 
+pub(crate) mod markdown;
 mod mask;
 
 /// How long a question is asked again until the answer is the guide's: a person would look again, too.
 const LOOKING: Duration = Duration::from_secs(20);
 
 /// What begins or is part of a command that changes nothing.
-const QUESTIONS: [&str; 7] =
-    ["kubectl get ", " show", " list", "proxy-config", "openssl", "kubectl logs", "wget"];
+const QUESTIONS: [&str; 8] =
+    ["kubectl get ", " show", " list", "proxy-config", "openssl", "kubectl logs", "wget", "doctor"];
 
 /// One who follows guides in a cluster, in a folder of the cluster's own.
 pub(crate) struct Reader<'c> {
@@ -33,7 +37,8 @@ struct Step {
 }
 
 impl<'c> Reader<'c> {
-    /// A reader with the repository's charts, helm, and these files.
+    /// A reader with the repository's charts, finial, helm, and these files. To helm and istioctl it is added what
+    /// is owed to the machine: `machine.yaml` of these files, images, and a place for the server's data.
     pub(crate) fn new(cluster: &'c Cluster, files: &[(&str, &str)]) -> Self {
         let folder = cluster.file("guide");
         fs::create_dir(&folder).unwrap();
@@ -42,9 +47,16 @@ impl<'c> Reader<'c> {
         for (name, text) in files {
             fs::write(folder.join(name), text).unwrap();
         }
-        let helm = cluster::set("FINIAL_HELM");
-        let variables =
-            format!("cd {}\nhelm() {{ {} \"$@\"; }}\n", folder.display(), helm.display());
+        let variables = format!(
+            r#"cd {folder}
+helm() {{ if [ "$3" = charts/spire ]; then set -- "$@" {IMAGE} {STORAGE}; fi; {helm} "$@"; }}
+istioctl() {{ if [ "$1" = install ]; then set -- "$@" -f machine.yaml; fi; command istioctl "$@"; }}
+finial() {{ {finial} "$@"; }}
+"#,
+            folder = folder.display(),
+            helm = cluster::set("FINIAL_HELM").display(),
+            finial = env!("CARGO_BIN_EXE_finial"),
+        );
         Self { cluster, variables }
     }
 
@@ -66,6 +78,18 @@ impl<'c> Reader<'c> {
         assert!(differences.is_empty(), "{differences}");
     }
 
+    /// Types the commands of a chapter, each of which must succeed. `POD` and `PID` stand for those that are set.
+    #[track_caller]
+    pub(crate) fn types(&mut self, chapter: &str, commands: &[String]) {
+        for command in commands {
+            let command = command.replace(" POD ", " $POD ").replace(" PID", " $PID");
+            let step = Step { command, shown: String::new() };
+            if let Err(failed) = self.takes(&step) {
+                panic!("{chapter}:\n$ {}\n{failed}", step.command);
+            }
+        }
+    }
+
     /// Takes one step, or tells what came instead of what is shown.
     fn takes(&mut self, Step { command, shown }: &Step) -> Result<(), String> {
         if let Some(name) = assigned(command) {
@@ -77,13 +101,18 @@ impl<'c> Reader<'c> {
         let is_question = QUESTIONS.iter().any(|part| command.contains(part));
         let started = Instant::now();
         loop {
-            let printed = self.run(command);
-            let is_over = !is_question || started.elapsed() > LOOKING;
-            match printed.map(|printed| mask::masked(&printed)) {
-                Ok(printed) if shown.is_empty() || printed == shown => return Ok(()),
-                Ok(came) | Err(came) if is_over => return Err(came),
-                Ok(_) | Err(_) => thread::sleep(cluster::LOOK_EVERY),
+            let (is_ok, came) = match self.run(command) {
+                Ok(printed) => (true, mask::masked(&printed)),
+                Err(failed) => (false, failed),
+            };
+            if is_ok && (shown.is_empty() || came == shown) {
+                return Ok(());
             }
+            let may_repeat = is_question || cluster::is_too_early(&came);
+            if !may_repeat || started.elapsed() > LOOKING {
+                return Err(came);
+            }
+            thread::sleep(cluster::LOOK_EVERY);
         }
     }
 

@@ -16,4 +16,5 @@ mod faults;
 mod guide;
 mod mesh;
 mod quick_start;
+mod readme;
 mod rights;

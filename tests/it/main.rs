@@ -36,6 +36,7 @@ mod k8s_workload;
 mod key_secret;
 mod load_generator;
 mod peers;
+mod readme;
 mod sds_bad_input;
 mod sds_stream;
 mod server;

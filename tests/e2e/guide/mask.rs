@@ -1,5 +1,5 @@
 //! What a command prints, with what differs from run to run replaced: `<uuid>`, `<date>`, `<clock>`, `<time>`,
-//! `<age>`, `<number>` (serial numbers and digests), `<pod>` (what Kubernetes appends to the name of a pod's
+//! `<age>`, `<number>` (serial numbers and digests), `<version>` (ours), `<pod>` (what Kubernetes appends to the name of a pod's
 //! owner) and, as a line of its own, `<pem>`.
 
 /// What Kubernetes makes names of: no vowels, so that it makes no words.
@@ -56,6 +56,7 @@ fn word_masked(word: &str) -> String {
         "0000-00-00" => return "<date>".to_owned(),
         "00:00:00" => return "<clock>".to_owned(),
         "0000-00-00T00:00:00Z" => return "<time>".to_owned(),
+        _ if word == env!("CARGO_PKG_VERSION") => return "<version>".to_owned(),
         _ if is_age(&shape) => return "<age>".to_owned(),
         _ if word.len() >= 24 && is_hex(word) => return "<number>".to_owned(),
         _ => {}

@@ -23,10 +23,10 @@ IMAGE_PROFILE ?= release
 STATIC        := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint fmt image bench compare setup-demo setup-test setup-cluster
+.PHONY: help demo test test-fast lint fmt image bench bench-cluster compare setup-demo setup-test setup-cluster
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-demo ## two real Envoys talk mTLS while their certificates and the CA rotate
 	cargo build --locked --release
@@ -56,6 +56,9 @@ image: ## the container images, as an archive of one static binary under its nam
 
 bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 	cargo bench --locked --benches
+
+bench-cluster: setup-test setup-cluster image ## the same for the figures of a cluster with a mesh
+	FINIAL_BOUNDS=judge cargo test --locked --test e2e -- --nocapture figures
 
 compare: ## the same load on finial and on the SPIRE whose programs are in SPIRE_BIN_DIR
 	$(if $(SPIRE_BIN_DIR),,$(error set SPIRE_BIN_DIR to the folder with spire-server and spire-agent of the SPIRE to compare with))

@@ -22,9 +22,8 @@ pub(crate) const STORAGE: &str = "--set spire-server.persistence.type=hostPath \
 #[test]
 fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity() {
     let cluster = Cluster::up(&[]);
-    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
     let started = Instant::now();
-    install(&cluster, STORAGE);
+    install_on_disk(&cluster, "");
     tell("the charts are installed", started);
     tested(&cluster);
 
@@ -56,17 +55,20 @@ fn the_guide_for_helm_and_istio_prints_what_it_shows() {
     Reader::new(&cluster, &files).plays(include_str!("../fixtures/guides/helm.txt"));
 }
 
+/// Installs them with the server's data in a folder of the node, and these settings beside the guide's.
+pub(crate) fn install_on_disk(cluster: &Cluster, settings: &str) {
+    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    install(cluster, &format!("{STORAGE} {settings}"));
+}
+
 /// Installs them by the guide's commands, with these settings beside the guide's, and waits for every program.
 pub(crate) fn install(cluster: &Cluster, settings: &str) {
     let (helm, root) = (helm(), env!("CARGO_MANIFEST_DIR"));
-    let values = format!("{root}/tests/fixtures/charts/guide.yaml");
     for command in [
         format!(
             "{helm} install spire-crds {root}/charts/spire-crds -n spire-server --create-namespace"
         ),
-        format!(
-            "{helm} install spire {root}/charts/spire -n spire-server -f {values} {IMAGE} {settings}"
-        ),
+        format!("{helm} install spire {}", release(settings)),
         "kubectl rollout status statefulset spire-server -n spire-server --timeout=120s".to_owned(),
         "kubectl rollout status daemonset spire-agent -n spire-server --timeout=120s".to_owned(),
         "kubectl rollout status daemonset spire-spiffe-csi-driver -n spire-server --timeout=120s"
@@ -74,6 +76,23 @@ pub(crate) fn install(cluster: &Cluster, settings: &str) {
     ] {
         cluster.shell(&command);
     }
+}
+
+/// Upgrades that release to these settings, beside the guide's.
+pub(crate) fn upgrade(cluster: &Cluster, settings: &str) {
+    let settings = format!("{STORAGE} {settings}");
+    cluster.shell(&format!("{} upgrade spire {}", helm(), release(&settings)));
+}
+
+/// Takes the last upgrade back.
+pub(crate) fn roll_back(cluster: &Cluster) {
+    cluster.shell(&format!("{} rollback spire -n spire-server", helm()));
+}
+
+fn release(settings: &str) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let values = format!("{root}/tests/fixtures/charts/guide.yaml");
+    format!("{root}/charts/spire -n spire-server -f {values} {IMAGE} {settings}")
 }
 
 /// The chart's own test: a pod that gets a real identity.

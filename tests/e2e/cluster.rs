@@ -168,9 +168,11 @@ pub(crate) fn within<T>(limit: Duration, what: &str, mut found: impl FnMut() -> 
 }
 
 /// Whether a webhook was not reached yet: kube-proxy leads to a pod a moment after the pod is ready, and
-/// refuses connections until then.
+/// refuses connections until then, and the controller has a certificate once it has seen its configuration.
 pub(crate) fn is_too_early(failed: &str) -> bool {
-    failed.contains("failed calling webhook") && failed.contains("connection refused")
+    let is_reason = |reason| failed.contains(reason);
+    is_reason("failed calling webhook")
+        && (is_reason("connection refused") || is_reason("tls: access denied"))
 }
 
 /// Prints how long it took.

@@ -13,6 +13,7 @@
 mod charts;
 mod cluster;
 mod faults;
+mod figures;
 mod guide;
 mod mesh;
 mod quick_start;

@@ -1,6 +1,7 @@
 //! An unmodified Istio on finial's identities: its own istiod, pilot-agent and charts, and real Envoys.
 
 use crate::{
+    charts,
     cluster::{self, Cluster, tell},
     quick_start,
 };
@@ -21,7 +22,7 @@ spec:
   hub: localhost
   tag: "1"
   values:
-    global: {imagePullPolicy: Never}
+    global: {imagePullPolicy: Never, proxy: {resources: {requests: {cpu: 10m, memory: 40Mi}}}}
     pilot:
       autoscaleEnabled: false
       env: {PILOT_ENABLE_METADATA_EXCHANGE: "false", PILOT_ENABLE_ALPN_FILTER: "false"}
@@ -118,23 +119,23 @@ spec:
 
 /// The mesh: the quick start, Istio, and two deployments with an identity of finial's.
 pub(crate) fn install(cluster: &Cluster) {
-    install_on(cluster, &quick_start::manifest());
+    quick_start::install(cluster, &quick_start::manifest());
+    install_istio(cluster, "example.org");
 }
 
-/// The same on a manifest that keeps what finial's charts keep: the server's data, and the directory of the
-/// agent's sockets.
-pub(crate) fn install_with_what_the_charts_keep(cluster: &Cluster) {
-    install_on(cluster, &quick_start::keeping(&quick_start::manifest()));
+/// The same on the charts, with these settings beside the guide's.
+pub(crate) fn install_on_charts(cluster: &Cluster, settings: &str) {
+    charts::install_on_disk(cluster, settings);
+    install_istio(cluster, "foo.com");
 }
 
-fn install_on(cluster: &Cluster, manifest: &str) {
-    quick_start::install(cluster, manifest);
+fn install_istio(cluster: &Cluster, trust_domain: &str) {
     register(cluster);
     let started = Instant::now();
     let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/istio/native-sidecar.yaml");
     cluster.write("machine.yaml", MACHINE);
     cluster.shell(&format!(
-        "istioctl install -y -f {ours} -f $RUN/machine.yaml --set meshConfig.trustDomain=example.org"
+        "istioctl install -y -f {ours} -f $RUN/machine.yaml --set meshConfig.trustDomain={trust_domain}"
     ));
     tell("Istio with its ingress gateway is ready", started);
     let started = Instant::now();
@@ -168,6 +169,22 @@ pub(crate) fn serial(cluster: &Cluster, namespace: &str, pod: &str) -> String {
     let rows = secrets(cluster, namespace, pod);
     let own = rows.into_iter().find(|row| row.first().is_some_and(|name| name == "default"));
     own.unwrap_or_else(|| panic!("{pod} has no certificate")).swap_remove(4)
+}
+
+/// That certificate, as the guide has openssl print it.
+pub(crate) fn certificate(cluster: &Cluster, namespace: &str, pod: &str) -> String {
+    let json = cluster.shell(&format!("istioctl proxy-config secret {pod}.{namespace} -o json"));
+    let dump: Value = serde_json::from_str(&json).unwrap();
+    let chain = &dump["dynamicActiveSecrets"][0]["secret"]["tlsCertificate"]["certificateChain"];
+    let chain = chain["inlineBytes"].as_str().unwrap();
+    cluster.shell(&format!("base64 --decode <<<{chain} | openssl x509 -noout -text"))
+}
+
+/// The key of the authority that signed it.
+pub(crate) fn authority(cluster: &Cluster, namespace: &str, pod: &str) -> String {
+    let text = certificate(cluster, namespace, pod);
+    let mut lines = text.lines().skip_while(|line| !line.contains("Authority Key Identifier"));
+    lines.nth(1).expect("a certificate that names its authority").trim().to_owned()
 }
 
 #[test]
@@ -210,11 +227,7 @@ fn shows_finials_secrets(cluster: &Cluster, namespace: &str, pod: &str, account:
         "{rows:?}"
     );
 
-    let json = cluster.shell(&format!("istioctl proxy-config secret {pod}.{namespace} -o json"));
-    let dump: Value = serde_json::from_str(&json).unwrap();
-    let chain = &dump["dynamicActiveSecrets"][0]["secret"]["tlsCertificate"]["certificateChain"];
-    let chain = chain["inlineBytes"].as_str().unwrap();
-    let text = cluster.shell(&format!("base64 --decode <<<{chain} | openssl x509 -noout -text"));
+    let text = certificate(cluster, namespace, pod);
     assert!(text.contains("O = SPIRE"), "{text}");
     assert!(
         text.contains(&format!("URI:spiffe://example.org/ns/{namespace}/sa/{account}")),

@@ -61,8 +61,10 @@ enum KeepError {
 
 /// Whoever overwrites the `caBundle`, as an upgrade does, is corrected in this time.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LAST: Duration = Duration::from_secs(30);
+/// An installation makes the configuration a moment after the controller's pod, and objects are refused until
+/// there is a certificate for it.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// A keeper that has shown nothing yet.

@@ -32,8 +32,9 @@ pub(super) const PROGRAM: Program =
 
 /// Connections of the kubelet and the descriptors of mounts under way.
 const FILES: u64 = 2_000;
-/// Mounting takes the kernel's one lock for mounts: more threads would only wait for it.
-const MOUNTING_THREADS: usize = 16;
+/// A mount takes microseconds, under the kernel's one lock for mounts: waking a thread for each would take
+/// longer. Two, so that one call that stands still does not stop the others.
+const MOUNTING_THREADS: usize = 2;
 
 const fn listed(path: &'static str) -> Listed {
     Listed {

@@ -4,12 +4,13 @@
 //! full, lines are dropped and counted, and requests go on. The thread "log" sleeps while there is
 //! nothing to write.
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     fmt,
     io::{self, Write},
     mem,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -75,7 +76,7 @@ impl Sink {
     ) -> io::Result<Self> {
         let sink = Self::default();
         let shared = Arc::clone(&sink.0);
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || shared.run(Output(Box::new(output)), notice))?;
         Ok(sink)
@@ -140,6 +141,8 @@ impl Shared {
         let mut state = self.state.lock();
         self.filled
             .wait_while(&mut state, |state| state.lines.is_empty() && state.end == End::Open);
+        // Whoever woke us may have more to say: one write for all of it, and one waking.
+        MutexGuard::unlocked(&mut state, thread::yield_now);
         if state.lines.is_empty() {
             return None;
         }

@@ -63,7 +63,7 @@ bench: setup-test ## the benches behind SPECIFICATION.md, each with its bound
 	cargo bench --locked --benches
 
 bench-cluster: setup-test setup-cluster image ## the same for the figures of a cluster with a mesh
-	FINIAL_BOUNDS=judge cargo test --locked --test e2e -- --nocapture figures
+	FINIAL_BOUNDS=judge cargo test --locked --test e2e -- --nocapture figures without_a_server
 
 compare: ## the same load on finial and on the SPIRE whose programs are in SPIRE_BIN_DIR
 	$(if $(SPIRE_BIN_DIR),,$(error set SPIRE_BIN_DIR to the folder with spire-server and spire-agent of the SPIRE to compare with))

@@ -25,8 +25,8 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::{
     fs::{CWD, OFlags, openat},
     mount::{
-        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_bind, mount_change, move_mount,
-        open_tree,
+        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
+        mount_change, move_mount, open_tree, unmount,
     },
 };
 use std::{
@@ -166,6 +166,15 @@ impl Node {
             ensure!(!targets.iter().any(|target| target.exists()), "a volume is left");
         }
         Ok(())
+    }
+}
+
+impl Drop for Node {
+    /// A mount would keep the directory from being removed.
+    fn drop(&mut self) {
+        if let Err(error) = unmount(self.dir.path().join("sockets"), UnmountFlags::DETACH) {
+            eprintln!("{} stays: {error}", self.dir.path().display());
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! The charts, installed by the commands of `charts/README.md` with the values of the guide for Istio and SPIRE.
 
 use crate::{
-    cluster::{self, Cluster, tell, within},
+    cluster::{self, Cluster},
     guide::Reader,
     mesh,
-    quick_start::{CLIENT, fetch},
 };
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The guide's trust domain.
 pub(crate) const CLIENT_ID: &str = "spiffe://foo.com/ns/default/sa/client";
@@ -19,34 +16,11 @@ pub(crate) const IMAGE: &str = "--set image.registry=localhost --set image.repos
 pub(crate) const STORAGE: &str = "--set spire-server.persistence.type=hostPath \
     --set spire-server.persistence.hostPath=/run/spire-data";
 
-#[test]
-fn helm_installs_the_charts_with_the_guides_values_and_pods_have_their_identity() {
-    let cluster = Cluster::up(&[]);
-    let started = Instant::now();
-    install_on_disk(&cluster, "");
-    tell("the charts are installed", started);
-    tested(&cluster);
-
-    cluster.declare(&cluster::istio("spire/clusterspiffeid.yaml"));
-    cluster.apply(CLIENT);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/client", "--timeout=60s"]);
-    within(Duration::from_secs(20), "the pod's identity", || {
-        fetch(&cluster).ok().filter(|id| id == CLIENT_ID)
-    });
-    let shown = cluster.shell(
-        "kubectl exec -n spire-server spire-server-0 -c spire-server -- spire-server entry show",
-    );
-    assert!(shown.contains(CLIENT_ID), "{shown}");
-    the_doctor_finds_nothing_wrong(&cluster);
-    cluster.kubectl(&["delete", "pod", "client", "--timeout=30s"]);
-    cluster.shell(&format!("{} uninstall spire -n spire-server --wait", helm()));
-}
-
 /// The whole guide for Istio and SPIRE with Helm, whose output is compared.
 #[test]
 fn the_guide_for_helm_and_istio_prints_what_it_shows() {
     let cluster = Cluster::up(&["istio.tar"]);
-    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    prepare_storage(&cluster);
     let files = [
         ("spire-values-foo-cluster.yaml", include_str!("../fixtures/charts/guide.yaml")),
         ("workloads.yaml", include_str!("../fixtures/guides/workloads.yaml")),
@@ -55,9 +29,14 @@ fn the_guide_for_helm_and_istio_prints_what_it_shows() {
     Reader::new(&cluster, &files).plays(include_str!("../fixtures/guides/helm.txt"));
 }
 
+/// Makes the folder of the node that [`STORAGE`] names.
+pub(crate) fn prepare_storage(cluster: &Cluster) {
+    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+}
+
 /// Installs them with the server's data in a folder of the node, and these settings beside the guide's.
 pub(crate) fn install_on_disk(cluster: &Cluster, settings: &str) {
-    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    prepare_storage(cluster);
     install(cluster, &format!("{STORAGE} {settings}"));
 }
 
@@ -93,24 +72,6 @@ fn release(settings: &str) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let values = format!("{root}/tests/fixtures/charts/guide.yaml");
     format!("{root}/charts/spire -n spire-server -f {values} {IMAGE} {settings}")
-}
-
-/// The chart's own test: a pod that gets a real identity.
-fn tested(cluster: &Cluster) {
-    let told = cluster.shell(&format!("{} test spire -n spire-server", helm()));
-    assert!(told.contains("Succeeded"), "{told}");
-}
-
-/// Asked of the agent about the client's process, and of the API server about the cluster.
-fn the_doctor_finds_nothing_wrong(cluster: &Cluster) {
-    // The brackets keep the shell itself from being found.
-    let told = cluster.shell(
-        "kubectl exec -n spire-server daemonset/spire-agent -- \
-            finial doctor -pid $(pgrep -f '[s]pire-agent api watch')",
-    );
-    assert!(told.contains(&format!("well: it has {CLIENT_ID}")), "{told}");
-    let doctor = [env!("CARGO_BIN_EXE_finial"), "doctor"];
-    within(Duration::from_secs(20), "a cluster without a fault", || cluster.run(&doctor).ok());
 }
 
 fn helm() -> String {

@@ -2,6 +2,7 @@
 //! there is typed, too. What the README leaves to its reader, a workload for instance, is done in between.
 
 use crate::{
+    charts,
     cluster::Cluster,
     guide::{Reader, markdown},
     mesh,
@@ -29,7 +30,7 @@ spec:
 #[test]
 fn every_command_of_the_charts_readme_works() {
     let cluster = Cluster::up(&["istio.tar"]);
-    cluster.shell("mkdir /run/spire-data && chown 1000:1000 /run/spire-data");
+    charts::prepare_storage(&cluster);
     let files = [
         ("spire-values.yaml", markdown::block(README, "# spire-values.yaml\n")),
         ("workloads.yaml", include_str!("../fixtures/guides/workloads.yaml")),

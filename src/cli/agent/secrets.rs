@@ -61,7 +61,7 @@ pub(super) enum Error {
         /// Whose.
         id: SpiffeId,
         /// Why not.
-        source: SvidError,
+        source: Box<SvidError>,
     },
 }
 
@@ -117,7 +117,7 @@ impl Secrets {
             svid.verify(&bundle, now).map_err(|source| Error::Unverified {
                 name: name.clone(),
                 id: svid.id().clone(),
-                source,
+                source: Box::new(source),
             })?;
         }
         Ok(())

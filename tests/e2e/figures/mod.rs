@@ -14,7 +14,7 @@ const AGENT_MB: f64 = 20.0;
 const CONTROLLER_MB: f64 = 30.0;
 
 /// Tells a time and what it should be at most, in seconds.
-fn judge(what: &str, seconds: f64, at_most: f64) {
+pub(crate) fn judge(what: &str, seconds: f64, at_most: f64) {
     eprintln!("{what}: {seconds:.2} s, {at_most} s allowed");
     if is_judged() {
         assert!(seconds <= at_most, "{what}: {seconds:.3} s, expected at most {at_most} s");

@@ -140,7 +140,7 @@ pub enum WorkloadAttestor {
 pub struct K8s {
     /// Who knows the pods of this node.
     pub kubelet: KubeletAddress,
-    /// How often the kubelet is asked for a container that it does not list yet.
+    /// A container that the kubelet does not list is waited for as long as so many intervals take.
     pub max_poll_attempts: u32,
     /// The longest time between two questions.
     pub poll_retry_interval: Duration,

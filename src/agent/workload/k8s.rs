@@ -17,13 +17,15 @@ use crate::{
     spiffe::{Selector, selector},
 };
 use std::{collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
 
 /// Attests processes by their pods.
 #[derive(Debug)]
 pub struct K8sAttestor {
     listing: Listing,
     container_selectors: ContainerSelectors,
-    max_poll_attempts: u32,
+    /// How long a container is waited for that is not listed.
+    patience: Duration,
     attest_again_every: Duration,
     /// The agent's own cgroup file.
     own_groups: Vec<u8>,
@@ -69,7 +71,7 @@ impl K8sAttestor {
         Self {
             listing: Listing::new(kubelet(&config.kubelet), config.poll_retry_interval),
             container_selectors: config.container_selectors,
-            max_poll_attempts: config.max_poll_attempts,
+            patience: config.poll_retry_interval.saturating_mul(config.max_poll_attempts),
             attest_again_every: config.attest_again_every,
             // Without it paths are read from their root.
             own_groups: cgroup_file(std::process::id()).unwrap_or_default(),
@@ -92,9 +94,10 @@ impl K8sAttestor {
         let Some(container) = Container::locate(&groups, &self.own_groups)? else {
             return Ok(Vec::new());
         };
+        let since = Instant::now();
         let mut newer_than = None;
-        for _ in 0..self.max_poll_attempts {
-            let listed = match self.listing.newer_than(newer_than).await {
+        loop {
+            let listed = match self.listing.newer_than(newer_than, since).await {
                 Ok(listed) => listed,
                 Err(Unlisted { error, last }) => {
                     // The kubelet restarts: who was listed is who it was, while its container runs.
@@ -110,10 +113,12 @@ impl K8sAttestor {
             if let Some(selectors) = self.describe(&container, &listed.list)? {
                 return Ok(selectors);
             }
+            if listed.asked_at.saturating_duration_since(since) >= self.patience {
+                let pod = container.pod.map(|pod| pod.to_string());
+                return Err(K8sError::Unlisted { id: container.id.to_string(), pod });
+            }
             newer_than = Some(listed.asked_at);
         }
-        let pod = container.pod.map(|pod| pod.to_string());
-        Err(K8sError::Unlisted { id: container.id.to_string(), pod })
     }
 
     /// The selectors of a container, if it is listed.

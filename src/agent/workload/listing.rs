@@ -2,7 +2,9 @@
 //!
 //! A list is asked for when somebody needs one that is newer than the last, and one after the other: a
 //! storm of callers is one question. While containers are waited for that the kubelet does not list, the
-//! time between two questions grows, so that whoever cannot be found costs others no more than that.
+//! time between two questions grows with the time that the youngest of them has waited, so that whoever cannot
+//! be found costs little, and whoever is listed at last knows it soon, for as long as that took. A kubelet that
+//! answers slowly is asked less.
 
 use crate::k8s::{
     kubelet::{Kubelet, KubeletError},
@@ -19,6 +21,8 @@ pub struct Listing {
     /// The longest time between two questions, and how long an answer is good for.
     interval: Duration,
     last: Mutex<Last>,
+    /// Since when the youngest of those who wait does so.
+    youngest: Mutex<Option<Instant>>,
     /// Held by the one who asks.
     asking: tokio::sync::Mutex<Turn>,
 }
@@ -48,17 +52,19 @@ struct Last {
     failure: Option<(Instant, KubeletError)>,
 }
 
-/// When the kubelet was asked last, and how long the next one waits after that.
+/// When the kubelet was asked last, and how long its answer took.
 #[derive(Debug, Default)]
 struct Turn {
     asked_at: Option<Instant>,
-    gap: Duration,
+    took: Duration,
 }
 
 /// The shortest time between two questions: a kubelet shows a new container some 50 ms after its start.
 const LEAST_GAP: Duration = Duration::from_millis(50);
-/// Nobody has waited for a container for so long: the next one is new.
-const QUIET: Duration = Duration::from_secs(5);
+/// The next question comes after so much of the time that the youngest has waited: a sixteenth.
+const SHARE_OF_WAITING: u32 = 16;
+/// At most so much of the time, a fifth, the kubelet is busy with our questions.
+const GAPS_PER_ANSWER: u32 = 4;
 /// How long the last answer stands in for a kubelet that does not answer.
 const STANDS_IN: Duration = Duration::from_secs(600);
 
@@ -66,18 +72,29 @@ impl Listing {
     /// Nothing asked yet. `interval` is SPIRE's `poll_retry_interval`.
     #[must_use]
     pub fn new(kubelet: Kubelet, interval: Duration) -> Self {
-        Self { kubelet, interval, last: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        Self {
+            kubelet,
+            interval,
+            last: Mutex::default(),
+            youngest: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        }
     }
 
-    /// A list that was asked for after `than`; without it, one that is fresh. Dropping the future is
-    /// safe: whoever waits next asks instead.
+    /// A list that was asked for after `than`, for one who waits `since` then; without `than`, a list that is
+    /// fresh. Dropping the future is safe: whoever waits next asks instead.
     ///
     /// # Errors
     /// When the kubelet does not answer.
-    pub async fn newer_than(&self, than: Option<Instant>) -> Result<Listed, Unlisted> {
+    pub async fn newer_than(
+        &self,
+        than: Option<Instant>,
+        since: Instant,
+    ) -> Result<Listed, Unlisted> {
         if let Some(listed) = self.known(than) {
             return Ok(listed);
         }
+        self.waits(since);
         let came = Instant::now();
         let mut turn = self.asking.lock().await;
         if let Some(listed) = self.known(than) {
@@ -87,10 +104,12 @@ impl Listing {
         if let Some(error) = self.failure_since(came) {
             return Err(self.unlisted(error));
         }
-        turn.wait(than, self.interval).await;
+        turn.wait(self.youngest_since().unwrap_or(since), self.interval).await;
         let asked_at = Instant::now();
         turn.asked_at = Some(asked_at);
-        match self.kubelet.pods().await {
+        let answer = self.kubelet.pods().await;
+        turn.took = asked_at.elapsed();
+        match answer {
             Ok(list) => {
                 let listed = Listed { list: Arc::new(list), asked_at };
                 *self.last.lock() = Last { listed: Some(listed.clone()), failure: None };
@@ -101,6 +120,15 @@ impl Listing {
                 Err(self.unlisted(error))
             }
         }
+    }
+
+    fn waits(&self, since: Instant) {
+        let mut youngest = self.youngest.lock();
+        *youngest = (*youngest).max(Some(since));
+    }
+
+    fn youngest_since(&self) -> Option<Instant> {
+        *self.youngest.lock()
     }
 
     fn known(&self, than: Option<Instant>) -> Option<Listed> {
@@ -125,16 +153,12 @@ impl Listing {
 }
 
 impl Turn {
-    /// Waits until the kubelet may be asked again; longer each time while a container is waited for.
-    async fn wait(&mut self, than: Option<Instant>, interval: Duration) {
+    /// Waits until the kubelet may be asked again. The youngest of those who wait does so `since` then.
+    async fn wait(&self, since: Instant, interval: Duration) {
         let Some(asked_at) = self.asked_at else { return };
-        let is_again = than.is_some() && asked_at.elapsed() < QUIET;
-        self.gap = if is_again {
-            (self.gap * 2).clamp(LEAST_GAP, interval.max(LEAST_GAP))
-        } else {
-            LEAST_GAP
-        };
-        sleep_until(asked_at + self.gap).await;
+        let least = (self.took * GAPS_PER_ANSWER).max(LEAST_GAP);
+        let gap = (since.elapsed() / SHARE_OF_WAITING).max(least).min(interval.max(LEAST_GAP));
+        sleep_until(asked_at + gap).await;
     }
 }
 

@@ -20,9 +20,9 @@ pub enum Reach {
 #[derive(Debug)]
 pub struct Patience(Backoff);
 
-/// The longest wait for a server that is not there, which leaves half of the second in which workloads are to
-/// have their identity after its return.
-const KNOCK_EVERY: Duration = Duration::from_millis(500);
+/// The longest wait for a server that is not there. It leaves three quarters of the second in which workloads
+/// are to have their identity after its return.
+const KNOCK_EVERY: Duration = Duration::from_millis(250);
 const ANSWERED_BASE: Duration = Duration::from_millis(500);
 const ANSWERED_CAP: Duration = Duration::from_secs(30);
 
@@ -76,10 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_looked_for_every_half_second_for_ever() {
+    fn a_server_that_is_not_there_is_looked_for_four_times_a_second_for_ever() {
         let mut patience = Patience::new();
         let reach = Reach::from(&refused());
-        assert!((0..100).all(|_| patience.after(reach) <= Duration::from_millis(500)));
+        assert!((0..100).all(|_| patience.after(reach) <= Duration::from_millis(250)));
     }
 
     #[test]

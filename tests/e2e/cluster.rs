@@ -167,12 +167,15 @@ pub(crate) fn within<T>(limit: Duration, what: &str, mut found: impl FnMut() -> 
     }
 }
 
-/// Whether a webhook was not reached yet: kube-proxy leads to a pod a moment after the pod is ready, and
-/// refuses connections until then, and the controller has a certificate once it has seen its configuration.
+/// Why a webhook is not reached yet: kube-proxy leads to a pod a moment after the pod is ready, refuses
+/// connections until then, and for an instant between the two leads nowhere; and the controller has a
+/// certificate once it has seen its configuration.
+const TOO_EARLY: [&str; 3] = ["connection refused", "no route to host", "tls: access denied"];
+
+/// Whether a webhook was not reached yet.
 pub(crate) fn is_too_early(failed: &str) -> bool {
-    let is_reason = |reason| failed.contains(reason);
-    is_reason("failed calling webhook")
-        && (is_reason("connection refused") || is_reason("tls: access denied"))
+    failed.contains("failed calling webhook")
+        && TOO_EARLY.into_iter().any(|reason| failed.contains(reason))
 }
 
 /// Prints how long it took.

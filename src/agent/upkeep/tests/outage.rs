@@ -14,7 +14,7 @@ async fn an_agent_whose_svid_expires_in_an_outage_serves_on_and_attests_when_it_
     let back = node.clock.now();
     agent.attested().await;
     node.server.asked(2, |asked| *asked == Asked::Watch).await;
-    assert!(node.clock.now().duration_since(back).unwrap() <= Duration::from_secs(31));
+    assert!(node.clock.now().duration_since(back).unwrap() <= Duration::from_secs(1));
     agent.stop().await;
 }
 
@@ -29,8 +29,10 @@ async fn what_was_due_in_an_outage_is_signed_as_soon_as_it_ends() {
     let before = node.server.count(|asked| matches!(asked, Asked::Sign(_)));
     assert_eq!(before, 1, "nobody is asked while nobody answers");
     node.server.come_back();
+    let returned = node.clock.now();
     node.server.asked(2, |asked| *asked == Asked::Watch).await;
     let back = node.clock.now();
+    assert!(back.duration_since(returned).unwrap() <= Duration::from_secs(1));
     node.server.asked(before + 1, |asked| matches!(asked, Asked::Sign(_))).await;
     assert!(node.clock.now().duration_since(back).unwrap() <= Duration::from_secs(1));
     agent.stop().await;
@@ -103,7 +105,7 @@ async fn an_svid_that_expired_between_two_processes_is_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_is_looked_for_with_pauses_of_at_most_30_s() {
+async fn a_server_that_was_away_for_long_is_found_again_within_a_second() {
     let node = Node::new();
     let agent = node.start().await;
     agent.attested().await;
@@ -113,6 +115,6 @@ async fn the_server_is_looked_for_with_pauses_of_at_most_30_s() {
     node.server.come_back();
     let back = node.clock.now();
     node.server.asked(2, |asked| *asked == Asked::Watch).await;
-    assert!(node.clock.now().duration_since(back).unwrap() <= Duration::from_secs(31));
+    assert!(node.clock.now().duration_since(back).unwrap() <= Duration::from_secs(1));
     agent.stop().await;
 }

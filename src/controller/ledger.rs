@@ -185,7 +185,8 @@ impl Ledger {
 
     fn add(&mut self, key: EntryKey, line: Line) {
         self.owned += usize::from(line.holder == Holder::Us);
-        self.entries.entry(key).or_default().push(line);
+        // Room for one, which almost every key has: a first push into an empty vector makes room for four.
+        self.entries.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(line);
     }
 
     fn want(&self, key: EntryKey, wanted: &Arc<Wanted>, changes: &mut Changes) {

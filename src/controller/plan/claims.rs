@@ -52,7 +52,11 @@ impl Claims {
         match slot.claims.iter_mut().find(|claim| claim.owner == wanted.owner) {
             Some(former) if **former == wanted => {}
             Some(former) => *former = Arc::new(wanted),
-            None => slot.claims.push(Arc::new(wanted)),
+            None => {
+                // Almost every entry has one claim.
+                slot.claims.reserve_exact(1);
+                slot.claims.push(Arc::new(wanted));
+            }
         }
     }
 

@@ -40,10 +40,14 @@ pub(super) struct Tally {
     pub(super) contradicted: usize,
 }
 
+/// The outcome of a pod under the rule of this name.
+type Ruled = (Arc<str>, Outcome);
+
 /// All outcomes, with their counts.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
-    by_pod: HashMap<Arc<str>, Vec<(Arc<str>, Outcome)>>,
+    /// Boxed, for a vector keeps room for more.
+    by_pod: HashMap<Arc<str>, Box<[Ruled]>>,
     tallies: BTreeMap<Arc<str>, Tally>,
     failing: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
@@ -61,11 +65,7 @@ impl Outcome {
 
 impl Outcomes {
     /// Puts the outcomes of a pod, by the names of its rules, in place of the former ones.
-    pub(super) fn replace(
-        &mut self,
-        uid: &Arc<str>,
-        outcomes: Vec<(Arc<str>, Outcome)>,
-    ) -> Vec<(Arc<str>, Outcome)> {
+    pub(super) fn replace(&mut self, uid: &Arc<str>, outcomes: Vec<Ruled>) -> Vec<Ruled> {
         for (rule, outcome) in &outcomes {
             let tally = self.tallies.entry(Arc::clone(rule)).or_default();
             tally.selected += 1;
@@ -79,9 +79,9 @@ impl Outcomes {
         let former = if outcomes.is_empty() {
             self.by_pod.remove(uid)
         } else {
-            self.by_pod.insert(Arc::clone(uid), outcomes)
+            self.by_pod.insert(Arc::clone(uid), outcomes.into_boxed_slice())
         };
-        let former = former.unwrap_or_default();
+        let former = former.unwrap_or_default().into_vec();
         for (rule, outcome) in &former {
             self.uncount(uid, rule, outcome);
         }
@@ -111,21 +111,20 @@ impl Outcomes {
         }
     }
 
-    pub(super) fn of_pod(&self, uid: &str) -> &[(Arc<str>, Outcome)] {
-        self.by_pod.get(uid).map_or(&[], Vec::as_slice)
+    pub(super) fn of_pod(&self, uid: &str) -> &[Ruled] {
+        self.by_pod.get(uid).map_or(&[], |outcomes| outcomes)
     }
 
     /// The pods that a rule selects.
     pub(super) fn pods_of(&self, rule: &str) -> Vec<Arc<str>> {
-        let has =
-            |outcomes: &[(Arc<str>, Outcome)]| outcomes.iter().any(|(name, _)| **name == *rule);
+        let has = |outcomes: &[Ruled]| outcomes.iter().any(|(name, _)| **name == *rule);
         let of = self.by_pod.iter().filter(|(_, outcomes)| has(outcomes));
         of.map(|(uid, _)| Arc::clone(uid)).collect()
     }
 
     /// The pods for which a rule waits.
     pub(super) fn waiting(&self, rule: &str) -> Vec<Arc<str>> {
-        let waits = |(name, outcome): &(Arc<str>, Outcome)| {
+        let waits = |(name, outcome): &Ruled| {
             **name == *rule && matches!(outcome, Outcome::Held { why: Why::Waiting, .. })
         };
         let of = self.by_pod.iter().filter(|(_, outcomes)| outcomes.iter().any(waits));

@@ -53,7 +53,7 @@ impl Trimmer {
             labels: self.labels(meta.labels),
             annotations: self.labels(meta.annotations),
             owners: self.owners(meta.owner_references.unwrap_or_default()),
-            hostname: spec.hostname.as_deref().unwrap_or_default().into(),
+            hostname: self.texts.share(spec.hostname.as_deref().unwrap_or_default()),
             spec: self.spec(spec),
         })
     }

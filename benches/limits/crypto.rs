@@ -1,6 +1,5 @@
 //! P-256 alone: what no certificate authority can do without.
 
-use crate::harness::machine::thread_cpu;
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
@@ -8,7 +7,7 @@ use aws_lc_rs::{
         UnparsedPublicKey,
     },
 };
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 /// A key with a message that it has signed.
 pub(crate) struct P256 {
@@ -39,43 +38,15 @@ impl P256 {
 
     /// What a rotation needs up to the certificate: a key made, its CSR signed, that checked, and the
     /// certificate signed.
-    fn issue(&self) -> anyhow::Result<()> {
+    pub(crate) fn issue(&self) -> anyhow::Result<()> {
         let fresh = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
         black_box(fresh.sign(&self.random, &MESSAGE)?);
         self.verify_and_sign()
     }
 
     /// What the agent does with a certificate before anyone is given it.
-    fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, self.key.public_key());
         Ok(public.verify(&MESSAGE, black_box(&self.signature))?)
     }
-}
-
-/// CPU time of one rotation's cryptography.
-pub(crate) struct Rotation {
-    /// The four operations that give a certificate.
-    pub(crate) issue: Duration,
-    /// The fifth, by which the agent knows that peers will accept it.
-    pub(crate) check: Duration,
-}
-
-impl Rotation {
-    /// Measures both.
-    pub(crate) fn measure() -> anyhow::Result<Self> {
-        let p256 = P256::new()?;
-        Ok(Self { issue: time_of(|| p256.issue())?, check: time_of(|| p256.check())? })
-    }
-}
-
-fn time_of(operation: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
-    const ROUNDS: u32 = 2_000;
-    for _ in 0..ROUNDS / 10 {
-        operation()?;
-    }
-    let before = thread_cpu();
-    for _ in 0..ROUNDS {
-        operation()?;
-    }
-    Ok((thread_cpu() - before) / ROUNDS)
 }

@@ -2,5 +2,6 @@
 
 mod clients;
 pub(crate) mod crypto;
+pub(crate) mod rotation;
 pub(crate) mod socket;
 pub(crate) mod sqlite;

@@ -6,7 +6,7 @@ use crate::harness::machine::thread_cpu;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     process,
     time::Duration,
@@ -58,50 +58,51 @@ fn credentials(socket: &UnixStream) -> anyhow::Result<()> {
 
 /// CPU time per stream of one write and of reading its acknowledgement, over `streams` sockets.
 pub(crate) fn push(streams: usize) -> anyhow::Result<Duration> {
-    let (clients, mut servers) = pairs(streams)?;
+    let mut pairs = Pairs::new(streams)?;
     // Once to touch what the kernel allocates at first use, then to measure.
-    round(&clients, &mut servers)?;
-    let Round { writes, reads } = round(&clients, &mut servers)?;
-    Ok((writes + reads) / u32::try_from(streams.max(1))?)
+    pairs.round()?;
+    Ok(pairs.round()? / u32::try_from(streams.max(1))?)
 }
 
-/// What one round over all sockets took.
-struct Round {
-    writes: Duration,
-    reads: Duration,
+/// Connected sockets.
+pub(crate) struct Pairs {
+    clients: Clients,
+    /// The servers' ends.
+    pub(crate) servers: Vec<UnixStream>,
 }
 
-/// The servers' ends of `count` sockets, and their clients.
-fn pairs(count: usize) -> anyhow::Result<(Clients, Vec<UnixStream>)> {
-    let clients = Clients::start(&ACK)?;
-    let mut servers = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (server, client) = UnixStream::pair()?;
-        clients.add(client)?;
-        servers.push(server);
+impl Pairs {
+    /// So many, with their clients.
+    pub(crate) fn new(count: usize) -> anyhow::Result<Self> {
+        let clients = Clients::start(&ACK)?;
+        let mut servers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (server, client) = UnixStream::pair()?;
+            clients.add(client)?;
+            servers.push(server);
+        }
+        Ok(Self { clients, servers })
     }
-    Ok((clients, servers))
+
+    /// A secret to each client, then the acknowledgement of each; CPU time of both.
+    fn round(&mut self) -> anyhow::Result<Duration> {
+        let started = thread_cpu();
+        self.servers.iter_mut().try_for_each(send)?;
+        let writes = thread_cpu() - started;
+        Ok(writes + self.acknowledged()?)
+    }
+
+    /// Reads the acknowledgement of a secret that each client was sent; CPU time of that.
+    pub(crate) fn acknowledged(&mut self) -> anyhow::Result<Duration> {
+        self.clients.answered(self.servers.len());
+        let mut ack = ACK;
+        let started = thread_cpu();
+        self.servers.iter_mut().try_for_each(|server| server.read_exact(&mut ack))?;
+        Ok(thread_cpu() - started)
+    }
 }
 
-/// A secret to each client, then the acknowledgement of each.
-fn round(clients: &Clients, servers: &mut [UnixStream]) -> anyhow::Result<Round> {
-    let started = thread_cpu();
-    for server in &mut *servers {
-        server.write_all(&SECRET)?;
-    }
-    let writes = thread_cpu() - started;
-    clients.answered(servers.len());
-    let mut ack = ACK;
-    let started = thread_cpu();
-    for server in &mut *servers {
-        server.read_exact(&mut ack)?;
-    }
-    Ok(Round { writes, reads: thread_cpu() - started })
-}
-
-/// CPU time of one write to each of `sockets` sockets.
-pub(crate) fn write(sockets: usize) -> anyhow::Result<Duration> {
-    let (clients, mut servers) = pairs(sockets)?;
-    round(&clients, &mut servers)?;
-    Ok(round(&clients, &mut servers)?.writes / u32::try_from(sockets.max(1))?)
+/// Writes a secret.
+pub(crate) fn send(server: &mut UnixStream) -> io::Result<()> {
+    server.write_all(&SECRET)
 }

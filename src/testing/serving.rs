@@ -4,7 +4,9 @@
 use super::ca::TestCa;
 use crate::{
     agent::{
-        cache::{Cache, CacheConfig, EntryWriter, Signed, SvidWriter, Update, UpdateKind},
+        cache::{
+            BatchSize, Cache, CacheConfig, EntryWriter, Signed, SvidWriter, Update, UpdateKind,
+        },
         config::{Executable, WorkloadAttestor},
         metrics::ServeMetrics,
         serve::{
@@ -177,7 +179,7 @@ impl ServedAgent {
 
     /// Signs what is due, as the renewal task would.
     pub fn sign_due(&self) {
-        for entry in self.svids.take_due(10_000) {
+        for entry in self.svids.take_due(BatchSize::uniform(10_000)) {
             self.sign(&self.ca, &entry);
         }
     }

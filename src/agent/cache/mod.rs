@@ -18,7 +18,7 @@ pub mod watchers;
 
 pub use apply::{EntryWriter, Update, UpdateKind};
 pub use served::{ServedSequence, StreamAck};
-pub use signed::{Rejected, Signed, SvidWriter};
+pub use signed::{BatchSize, Rejected, Signed, SvidWriter};
 pub use state::{Cache, CacheConfig, CacheSnapshot, StoredSvid};
 pub use subscribe::{CacheEnded, Subscription};
 pub use view::View;

@@ -16,6 +16,15 @@ pub struct SvidWriter {
     work: Reader<u64>,
 }
 
+/// How many entries one call to the server may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSize {
+    /// With one among them that has no SVID yet: a workload may wait for it.
+    pub awaited: usize,
+    /// When all of them have one.
+    pub renewals: usize,
+}
+
 /// An SVID that peers will accept, for one revision of one entry.
 #[derive(Clone, Debug)]
 pub struct Signed {
@@ -36,6 +45,14 @@ pub enum Rejected {
     /// The bundle has changed since and no longer holds the authority; it is due again.
     #[error("the signing authority is not in the trust bundle")]
     UnknownAuthority,
+}
+
+impl BatchSize {
+    /// So many in any case.
+    #[must_use]
+    pub const fn uniform(entries: usize) -> Self {
+        Self { awaited: entries, renewals: entries }
+    }
 }
 
 impl Signed {
@@ -61,15 +78,24 @@ impl SvidWriter {
         Self { cache, work }
     }
 
-    /// Takes up to `limit` entries whose SVID is due, the longest due first. Each must be answered by
-    /// [`SvidWriter::install`] or [`SvidWriter::failed`]; until then it is not due again.
+    /// Takes as many entries as `size` allows whose SVID is due, the longest due first. Each must be
+    /// answered by [`SvidWriter::install`] or [`SvidWriter::failed`]; until then it is not due again.
     #[must_use]
-    pub fn take_due(&self, limit: usize) -> Vec<Arc<Entry>> {
+    pub fn take_due(&self, size: BatchSize) -> Vec<Arc<Entry>> {
         let shared = &self.cache.0;
-        let mut state = shared.state.lock();
-        let ids = state.due.take_due(shared.config.clock.now(), limit);
-        let entry = |id| state.records.get(id).map(|record| Arc::clone(&record.entry));
-        ids.iter().filter_map(entry).collect()
+        let State { due, records, .. } = &mut *shared.state.lock();
+        let now = shared.config.clock.now();
+        let (mut taken, mut limit) = (Vec::new(), size.renewals);
+        while taken.len() < limit
+            && let Some(id) = due.take_due(now)
+        {
+            let Some(record) = records.get(&id) else { continue };
+            if record.identity.is_none() {
+                limit = limit.min(size.awaited);
+            }
+            taken.push(Arc::clone(&record.entry));
+        }
+        taken
     }
 
     /// When the next entry is due.

@@ -61,7 +61,7 @@ impl Fixture {
     /// Signs everything that is due, as the renewal task would, and names it.
     fn sign_due(&self, life: Duration) -> Vec<String> {
         let mut names = Vec::new();
-        for entry in self.svids.take_due(100) {
+        for entry in self.svids.take_due(BatchSize::uniform(100)) {
             names.push(entry.id.to_string());
             let svid = self.ca.svid(&entry.spec.spiffe_id, life);
             let now = self.clock.now();
@@ -137,10 +137,10 @@ async fn a_renewal_is_due_once_at_its_time() {
     f.sign_due(HOUR);
     assert_eq!(f.svids.next_due(), Some(f.clock.now() + HOUR / 2));
     tokio::time::advance(HOUR / 2 - Duration::from_secs(1)).await;
-    assert!(f.svids.take_due(9).is_empty());
+    assert!(f.svids.take_due(BatchSize::uniform(9)).is_empty());
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(f.svids.take_due(9).len(), 1);
-    assert!(f.svids.take_due(9).is_empty(), "it is in the signer's hands");
+    assert_eq!(f.svids.take_due(BatchSize::uniform(9)).len(), 1);
+    assert!(f.svids.take_due(BatchSize::uniform(9)).is_empty(), "it is in the signer's hands");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,9 +149,9 @@ async fn a_failed_entry_is_retried_later_and_keeps_its_last_svid() {
     f.apply(UpdateKind::Snapshot, vec![f.entry("a", &["unix:uid:1"])], vec![f.ca.bundle(1, &[])]);
     f.sign_due(HOUR);
     tokio::time::advance(HOUR / 2).await;
-    let due = f.svids.take_due(9);
+    let due = f.svids.take_due(BatchSize::uniform(9));
     f.svids.failed(&due[0].id);
-    assert!(f.svids.take_due(9).is_empty());
+    assert!(f.svids.take_due(BatchSize::uniform(9)).is_empty());
     assert!(f.svids.next_due().unwrap() <= f.clock.now() + Duration::from_secs(1));
     assert_eq!(f.cache.svid_count(), 1);
 }
@@ -166,7 +166,7 @@ async fn an_svid_whose_authority_left_the_bundle_is_withdrawn_and_signed_anew() 
     let successor = TestCa::new("example.org", f.clock.now());
     f.apply(UpdateKind::Delta, Vec::new(), vec![successor.bundle(2, &[])]);
     assert_eq!(served(&subscription.changed().await.unwrap()).len(), 0);
-    assert_eq!(f.svids.take_due(9).len(), 1);
+    assert_eq!(f.svids.take_due(BatchSize::uniform(9)).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ async fn a_new_authority_in_the_bundle_disturbs_no_svid() {
     let view = subscription.current();
     assert_eq!(served(&view).len(), 1);
     assert_eq!(view.bundles.own.as_ref().unwrap().x509_authorities().len(), 2);
-    assert!(f.svids.take_due(9).is_empty());
+    assert!(f.svids.take_due(BatchSize::uniform(9)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +212,10 @@ async fn changed_selectors_move_an_entry_between_callers_and_keep_its_svid() {
     f.apply(UpdateKind::Delta, vec![moved], Vec::new());
     assert_eq!(served(&one.current()).len(), 0);
     assert_eq!(served(&two.current()).len(), 1);
-    assert!(f.svids.take_due(9).is_empty(), "nothing that is signed has changed");
+    assert!(
+        f.svids.take_due(BatchSize::uniform(9)).is_empty(),
+        "nothing that is signed has changed"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,9 +87,9 @@ async fn workloads_svids_are_renewed_once_each_around_half_of_their_life() {
     assert_eq!(names.len(), 20);
     assert_eq!(renewed.iter().map(|(_, ids)| ids.len()).sum::<usize>(), 20, "each once");
     for (at, _) in &renewed {
-        assert!((440.0..560.0).contains(&secs(*at - start)), "{at:?}");
+        assert!((410.0..560.0).contains(&secs(*at - start)), "{at:?}");
     }
-    assert!(renewed.len() > 5, "renewals are spread, not in one herd: {renewed:?}");
+    assert!(renewed.len() >= 3, "renewals are spread, not in one herd: {renewed:?}");
     agent.stop().await;
 }
 
@@ -108,13 +108,19 @@ async fn a_configured_age_renews_sooner() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_entries_are_signed_in_batches_of_64() {
+async fn many_entries_are_signed_in_batches_of_64_and_renewed_in_larger_ones() {
     let node = Node::with_entries(300);
+    node.server.set(|server| server.svid_life = Duration::from_secs(1_000));
     let agent = node.start().await;
     agent.served(|view| view.identities.len() == 300).await;
     let batches: Vec<_> = signed(&node).iter().map(|(_, ids)| ids.len()).collect();
     assert_eq!(batches.iter().sum::<usize>(), 300);
     assert!(batches.iter().all(|length| *length <= 64), "{batches:?}");
+    let calls = batches.len();
+    pass(600).await;
+    let renewals: Vec<_> = signed(&node)[calls..].iter().map(|(_, ids)| ids.len()).collect();
+    assert_eq!(renewals.iter().sum::<usize>(), 300, "{renewals:?}");
+    assert!(renewals.iter().any(|length| *length > 64), "{renewals:?}");
     agent.stop().await;
 }
 

@@ -20,8 +20,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use compare::command::Compare;
 use harness::{
     crowd::Member,
-    machine::{self, Core, Steal},
+    machine::{self, Core},
     row::{Row, heading},
+    steal::Steal,
 };
 use load::command::{Load, Output};
 use std::process::ExitCode;

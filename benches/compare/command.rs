@@ -2,10 +2,7 @@
 
 use super::{figure::Figure, round, table::Table};
 use crate::{
-    harness::{
-        machine::{self, Steal},
-        product::Product,
-    },
+    harness::{machine, product::Product, steal::Steal},
     load::command::Output,
 };
 use anyhow::Context;

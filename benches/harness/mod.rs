@@ -12,5 +12,6 @@ pub(crate) mod process;
 pub(crate) mod product;
 pub(crate) mod row;
 pub(crate) mod server;
+pub(crate) mod steal;
 
 use crate::load::stats;

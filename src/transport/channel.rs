@@ -4,6 +4,7 @@
 //! channel itself when the last has ended, with the names, bundles and SVID of that moment.
 
 use super::{
+    dial::dial,
     mtls::{self, MtlsError},
     verify::{PeerError, ServerTrust},
 };
@@ -35,8 +36,6 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Name resolution, TCP and TLS together.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// One of several addresses: a dead one must leave time for the next.
-const ADDRESS_WITHIN: Duration = Duration::from_secs(3);
 /// A peer that vanished without a word is noticed within 40 s (F-10), at two packets a minute.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -193,21 +192,16 @@ impl Dialer {
         let resolve = |source| ConnectError::Resolve(self.address.clone(), source);
         let addresses: Vec<SocketAddr> =
             lookup_host((host.as_str(), *port)).await.map_err(resolve)?.collect();
-        let mut last = resolve(io::ErrorKind::NotFound.into());
-        for address in addresses {
-            let dialed = timeout(ADDRESS_WITHIN, TcpStream::connect(address)).await;
-            match dialed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => {
-                    // Small requests answer small requests: never wait to fill a segment.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%address, %error, "TCP_NODELAY refused");
-                    }
-                    return Ok(stream);
-                }
-                Err(source) => last = ConnectError::Tcp(self.address.clone(), source),
-            }
+        if addresses.is_empty() {
+            return Err(resolve(io::ErrorKind::NotFound.into()));
         }
-        Err(last)
+        let refused = |source| ConnectError::Tcp(self.address.clone(), source);
+        let stream = dial(addresses).await.map_err(refused)?;
+        // Small requests answer small requests: never wait to fill a segment.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(address = %self.address, %error, "TCP_NODELAY refused");
+        }
+        Ok(stream)
     }
 }
 

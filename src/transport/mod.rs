@@ -21,6 +21,7 @@ pub mod uds;
 pub mod verify;
 
 mod authority;
+mod dial;
 mod handshake;
 mod hpack;
 mod occupant;

@@ -2,6 +2,8 @@
 //! `make bench-cluster`: what holds on a quiet machine need not on a busy one, and a test is for facts.
 
 mod ready;
+#[path = "../../../benches/harness/steal.rs"]
+mod steal;
 mod storm;
 mod watch;
 

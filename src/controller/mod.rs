@@ -36,3 +36,4 @@ mod webhook;
 
 pub use config::ControllerConfig;
 pub use start::{Controller, RunningController};
+pub use world::{LabelQuery, LabelSelector, Labels};

@@ -43,3 +43,15 @@ impl Finding {
         Self { level: Level::Unknown, what: what.into(), next: Some(next.into()) }
     }
 }
+
+/// How many names a finding gives.
+const NAMED: usize = 5;
+
+/// These names, or the first of them and how many more there are.
+pub(super) fn listed(names: &[&str]) -> String {
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}

@@ -30,6 +30,7 @@ pub(super) async fn dial(addresses: impl IntoIterator<Item = SocketAddr>) -> io:
 }
 
 /// The first success of `attempt` at any of the addresses.
+#[expect(clippy::future_not_send, reason = "it is as soon as its attempts are")]
 async fn first<T, F: Future<Output = io::Result<T>>>(
     mut addresses: VecDeque<SocketAddr>,
     attempt: impl Fn(SocketAddr) -> F,

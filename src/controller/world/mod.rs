@@ -12,6 +12,7 @@ mod trim;
 
 pub use endpoints::Endpoints;
 pub use event::{Event, Kind, Scope};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 pub use labels::Labels;
 pub use node::{Namespace, Node};
 pub use owner::Owner;

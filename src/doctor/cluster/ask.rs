@@ -41,6 +41,8 @@ pub async fn look(client: &KubeClient, istio: &str) -> Result<Seen, KubeError> {
         csi_drivers: list(client, Place::all(STORAGE, "csidrivers")).await,
         webhooks: webhooks(client).await,
         identities: list(client, Place::all(SPIRE, "clusterspiffeids")).await,
+        namespaces: list(client, Place::all(CORE, "namespaces")).await,
+        pods: list(client, Place::all(CORE, "pods")).await,
     })
 }
 

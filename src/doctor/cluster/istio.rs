@@ -88,41 +88,81 @@ pub(super) fn templates(istio: &Istio, nodes: &[Node]) -> Vec<Finding> {
     let list = pilots.iter().map(|pilot| list_of(pilot, nodes)).collect::<BTreeSet<_>>();
     // Revisions that differ have templates that differ: which belongs to which is in their names at best.
     let list = if list.len() == 1 { list.into_iter().next().flatten() } else { None };
-    injectors.iter().map(|injector| template(injector, list, &istio.namespace)).collect()
+    let mut findings = Vec::new();
+    for injector in injectors {
+        findings.push(for_sidecars(&Ours::of(injector, false), list, &istio.namespace));
+        // Not every mesh has gateways that are injected: without a template nothing is wrong.
+        let gateways = Ours::of(injector, true);
+        if !gateways.templates.is_empty() {
+            findings.push(for_gateways(&gateways, &istio.namespace));
+        }
+    }
+    findings
 }
 
-fn template(injector: &Called<Injector>, list: Option<List>, namespace: &str) -> Finding {
-    let templates = &injector.it.templates;
-    let ours: Vec<_> = templates
-        .iter()
-        .filter(|(name, text)| text.contains(DRIVER) && !name.to_lowercase().contains("gateway"))
-        .collect();
-    if ours.is_empty() {
+/// The templates of an injector that mount the driver, for the one kind of proxy or for the other: what
+/// tells them apart is their name.
+struct Ours<'a> {
+    injector: &'a str,
+    templates: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Ours<'a> {
+    fn of(injector: &'a Called<Injector>, gateways: bool) -> Self {
+        let all = injector.it.templates.iter();
+        let templates = all
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .filter(|(name, text)| {
+                text.contains(DRIVER) && name.to_lowercase().contains("gateway") == gateways
+            })
+            .collect();
+        Self { injector: &injector.name, templates }
+    }
+
+    fn names(&self) -> String {
+        self.templates.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether one mounts the driver where proxies look: by the name of Istio's own volume, or at its path.
+    fn reaches(&self) -> bool {
+        self.templates.iter().any(|(_, text)| {
+            text.contains("workload-socket") || text.contains("/run/secrets/workload-spiffe-uds")
+        })
+    }
+
+    /// A template is text with actions in it, and YAML only when rendered.
+    fn changes(&self, list: List) -> bool {
+        let is_key = |line: &str| line.trim().strip_suffix(':') == Some(list.key());
+        self.templates.iter().any(|(_, text)| text.lines().any(is_key))
+    }
+
+    fn elsewhere(&self, namespace: &str) -> Finding {
+        Finding::problem(
+            format!(
+                "the injection template {} mounts {DRIVER}, but not at \
+                 /run/secrets/workload-spiffe-uds, where proxies look",
+                self.names()
+            ),
+            format!("kubectl get configmap {} -n {namespace} -o yaml", self.injector),
+        )
+    }
+}
+
+fn for_sidecars(ours: &Ours<'_>, list: Option<List>, namespace: &str) -> Finding {
+    if ours.templates.is_empty() {
         return Finding::problem(
             format!("no injection template for sidecars mounts {DRIVER}"),
             install(list),
         );
     }
-    let names: Vec<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
-    let names = names.join(", ");
-    let show = format!("kubectl get configmap {} -n {namespace} -o yaml", injector.name);
-    // By the name of Istio's own volume, or at its path.
-    let reaches = |text: &str| {
-        text.contains("workload-socket") || text.contains("/run/secrets/workload-spiffe-uds")
-    };
-    if !ours.iter().any(|(_, text)| reaches(text)) {
-        return Finding::problem(
-            format!(
-                "the injection template {names} mounts {DRIVER}, but not at \
-                 /run/secrets/workload-spiffe-uds, where proxies look"
-            ),
-            show,
-        );
+    let names = ours.names();
+    if !ours.reaches() {
+        return ours.elsewhere(namespace);
     }
     let Some(list) = list else {
         return Finding::well(format!("the injection template {names} mounts {DRIVER}"));
     };
-    if ours.iter().any(|(_, text)| changes(text, list)) {
+    if ours.changes(list) {
         return Finding::well(format!(
             "the injection template {names} mounts {DRIVER} in {}, where this Istio puts sidecars",
             list.key()
@@ -138,6 +178,27 @@ fn template(injector: &Called<Injector>, list: Option<List>, namespace: &str) ->
     )
 }
 
+/// A gateway's proxy is a container like any other, whatever sidecars are. Istio's own template mounts the
+/// volume in it, so that ours need not.
+fn for_gateways(ours: &Ours<'_>, namespace: &str) -> Finding {
+    let names = ours.names();
+    if !ours.reaches() {
+        return ours.elsewhere(namespace);
+    }
+    if ours.changes(List::Native) && !ours.changes(List::Plain) {
+        return Finding::problem(
+            format!(
+                "the injection template {names} changes {}, and gateways have their proxy in {}: their \
+                 pods are refused",
+                List::Native.key(),
+                List::Plain.key()
+            ),
+            install(None),
+        );
+    }
+    Finding::well(format!("the injection template {names} mounts {DRIVER} for gateways"))
+}
+
 fn install(list: Option<List>) -> String {
     let file = match list {
         Some(List::Plain) => "container-sidecar",
@@ -146,11 +207,6 @@ fn install(list: Option<List>) -> String {
     format!(
         "istioctl install -y -f charts/istio/{file}.yaml --set meshConfig.trustDomain=<trust domain>"
     )
-}
-
-/// A template is text with actions in it, and YAML only when rendered.
-fn changes(template: &str, list: List) -> bool {
-    template.lines().any(|line| line.trim().strip_suffix(':') == Some(list.key()))
 }
 
 impl List {

@@ -1,7 +1,7 @@
 //! What all that could be read comes to, and what could not be read with the right to ask for.
 
 use super::{
-    identities, istio, nodes,
+    identities, istio, nodes, pods,
     seen::{Seen, Unread},
     spire,
 };
@@ -35,6 +35,11 @@ pub fn findings(seen: &Seen) -> Vec<Finding> {
     if let Ok(identities) = &seen.identities {
         findings.extend(identities::ready(identities));
     }
+    if let (Ok(pods), Ok(namespaces), Ok(identities)) =
+        (&seen.pods, &seen.namespaces, &seen.identities)
+    {
+        findings.extend(pods::identities(pods, namespaces, identities));
+    }
     findings.extend(unread(seen).into_iter().map(Unread::finding));
     findings
 }
@@ -54,6 +59,8 @@ fn unread(seen: &Seen) -> Vec<&Unread> {
         seen.csi_drivers.as_ref().err(),
         seen.webhooks.as_ref().err(),
         seen.identities.as_ref().err(),
+        seen.namespaces.as_ref().err(),
+        seen.pods.as_ref().err(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -7,6 +7,7 @@ mod istio;
 mod judge;
 mod nodes;
 mod objects;
+mod pods;
 mod seen;
 mod settings;
 mod spire;

@@ -4,13 +4,11 @@ use super::{
     objects::{CsiNode, Node, Workload},
     seen::Named,
 };
-use crate::doctor::Finding;
+use crate::doctor::{Finding, finding::listed};
 use std::collections::BTreeSet;
 
 /// The driver's name, everywhere.
 pub(super) const DRIVER: &str = "csi.spiffe.io";
-/// How many names a finding gives.
-const NAMED: usize = 5;
 
 /// `nodes` may be empty because they could not be read.
 pub(super) fn agents(agents: &[Workload], nodes: &[Node]) -> Vec<Finding> {
@@ -77,12 +75,10 @@ pub(super) fn driver(drivers: &[Named], csi_nodes: &[CsiNode], nodes: &[Node]) -
             registered.len()
         ))];
     };
-    let named = without.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    let more = without.len().saturating_sub(NAMED);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let named = listed(&without);
     vec![Finding::problem(
         format!(
-            "{DRIVER} is not registered on {named}{more}: pods with its volume stay in \
+            "{DRIVER} is not registered on {named}: pods with its volume stay in \
              ContainerCreating there"
         ),
         format!("kubectl get pods -A -o wide --field-selector spec.nodeName={first}"),

@@ -1,6 +1,7 @@
 //! Objects of the Kubernetes API: of each the few fields that the doctor judges by. What is absent, or
 //! `null` as Go writes an empty list, is the default.
 
+use crate::controller::LabelSelector;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
@@ -48,10 +49,12 @@ pub(super) struct PodTemplate {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct PodSpec {
     #[serde(deserialize_with = "or_default")]
     pub(super) containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) init_containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
     pub(super) volumes: Vec<Volume>,
 }
@@ -76,6 +79,46 @@ pub(super) struct Variable {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Volume {
     pub(super) config_map: Option<Metadata>,
+    pub(super) csi: Option<CsiVolume>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CsiVolume {
+    pub(super) driver: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Pod {
+    pub(super) metadata: LabelledMetadata,
+    pub(super) spec: PodSpec,
+    pub(super) status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Namespace {
+    pub(super) metadata: LabelledMetadata,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct LabelledMetadata {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+    /// Set on what is about to end.
+    pub(super) deletion_timestamp: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PodStatus {
+    pub(super) phase: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// The first two are a DaemonSet's.
@@ -199,6 +242,8 @@ pub(super) struct ClusterSpiffeId {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ClusterSpiffeIdSpec {
+    pub(super) namespace_selector: Option<LabelSelector>,
+    pub(super) pod_selector: Option<LabelSelector>,
     #[serde(deserialize_with = "or_default")]
     pub(super) federates_with: Vec<String>,
 }

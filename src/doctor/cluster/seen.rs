@@ -1,7 +1,7 @@
 //! What could be read of a cluster, and what could not.
 
 use super::{
-    objects::{ClusterSpiffeId, CsiNode, Metadata, Node, Webhook, Workload},
+    objects::{ClusterSpiffeId, CsiNode, Metadata, Namespace, Node, Pod, Webhook, Workload},
     settings::{Injector, Mesh, Settings},
 };
 use crate::{
@@ -23,6 +23,8 @@ pub struct Seen {
     /// With the ready endpoints of the service behind each; called by their configuration.
     pub(super) webhooks: Answer<Vec<(Called<Webhook>, usize)>>,
     pub(super) identities: Answer<Vec<ClusterSpiffeId>>,
+    pub(super) namespaces: Answer<Vec<Namespace>>,
+    pub(super) pods: Answer<Vec<Pod>>,
 }
 
 #[derive(Debug)]

@@ -1,115 +1,16 @@
 //! A cluster in which all is well, and what is said when one thing of it is not.
 
+mod objects;
+
 use super::{findings, look};
 use crate::{
     doctor::{Finding, Level},
     k8s::{Access, KubeClient},
     testing::apiserver::{ApiServer, Mood},
 };
+use objects::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const TEMPLATE: &str = "templates:\n  sidecar: |\n    spec:\n      containers: []\n  spire: |\n    spec:\n      \
-     initContainers:\n      - name: istio-proxy\n      volumes:\n      - name: workload-socket\n        csi:\n          \
-     driver: csi.spiffe.io\n  spire-gateway: |\n    spec:\n      containers: []\n      volumes: [{csi: {driver: \
-     csi.spiffe.io}}]\n";
-
-const AGENTS: &str = "/apis/apps/v1/namespaces/spire/daemonsets/spire-agent";
-const SERVER: &str = "/apis/apps/v1/namespaces/spire/statefulsets/spire-server";
-const SERVER_CONF: &str = "/api/v1/namespaces/spire/configmaps/spire-server";
-const AGENT_CONF: &str = "/api/v1/namespaces/spire/configmaps/spire-agent";
-const MESH: &str = "/api/v1/namespaces/istio-system/configmaps/istio";
-const INJECTOR: &str = "/api/v1/namespaces/istio-system/configmaps/istio-sidecar-injector";
-const ISTIOD: &str = "/apis/apps/v1/namespaces/istio-system/deployments/istiod";
-const NODE: &str = "/api/v1/nodes/one";
-const CSI_NODE: &str = "/apis/storage.k8s.io/v1/csinodes/one";
-const WEBHOOK: &str =
-    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/spire-webhook";
-const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/spire/endpointslices/hook-1";
-const IDENTITY: &str = "/apis/spire.spiffe.io/v1alpha1/clusterspiffeids/web";
-
-/// A program with a container of this name and its own ConfigMap.
-fn program(kind: &str, name: &str, status: &Value) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": kind,
-        "metadata": {"name": name, "namespace": "spire"},
-        "spec": {"template": {"spec": {
-            "containers": [{"name": name, "image": "finial"}],
-            "volumes": [{"name": "token", "projected": {}},
-                {"name": "config", "configMap": {"name": name}}],
-        }}},
-        "status": status,
-    })
-}
-
-fn map(namespace: &str, name: &str, key: &str, text: &str) -> Value {
-    let metadata = json!({"name": name, "namespace": namespace});
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: text}})
-}
-
-fn objects_of_spire() -> Vec<Value> {
-    let ready = json!({"desiredNumberScheduled": 1, "numberReady": 1});
-    let server = "server { trust_domain = \"example.org\" }";
-    let agent =
-        r#"{"agent": {"trust_domain": "example.org", "socket_path": "/run/spire-agent.sock"}}"#;
-    vec![
-        program("DaemonSet", "spire-agent", &ready),
-        program("StatefulSet", "spire-server", &json!({"readyReplicas": 1})),
-        map("spire", "spire-server", "server.conf", server),
-        map("spire", "spire-agent", "agent.conf", agent),
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "spire-webhook"},
-            "webhooks": [{
-                "name": "vclusterspiffeid.kb.io",
-                // -----BEGIN CERTIFICATE-----
-                "clientConfig": {"caBundle": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t",
-                    "service": {"name": "hook", "namespace": "spire"}},
-                "rules": [{"apiGroups": ["spire.spiffe.io"]}],
-            }],
-        }),
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"name": "hook-1", "namespace": "spire",
-                "labels": {"kubernetes.io/service-name": "hook"}},
-            "endpoints": [{"conditions": {"ready": true}}],
-        }),
-        json!({
-            "apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID",
-            "metadata": {"name": "web"}, "spec": {"spiffeIDTemplate": "x"},
-            "status": {"stats": {"podsSelected": 3, "entriesToSet": 2},
-                "conditions": [{"type": "Ready", "status": "True"}]},
-        }),
-    ]
-}
-
-fn objects_of_the_cluster() -> Vec<Value> {
-    let discovery = json!({"name": "discovery", "image": "docker.io/istio/pilot:1.28.1"});
-    vec![
-        json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"},
-            "status": {"nodeInfo": {"kubeletVersion": "v1.34.2"}},
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "control-plane"},
-            "spec": {"taints": [{"key": "control-plane", "effect": "NoSchedule"}]},
-            "status": {"nodeInfo": {"kubeletVersion": "v1.34.2"}},
-        }),
-        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
-            "metadata": {"name": "csi.spiffe.io"}}),
-        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": "one"},
-            "spec": {"drivers": [{"name": "csi.spiffe.io"}]}}),
-        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode",
-            "metadata": {"name": "control-plane"}, "spec": {"drivers": null}}),
-        map("istio-system", "istio", "mesh", "trustDomain: example.org\n"),
-        map("istio-system", "istio-sidecar-injector", "config", TEMPLATE),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "istiod", "namespace": "istio-system"},
-            "spec": {"template": {"spec": {"containers": [discovery]}}},
-        }),
-    ]
-}
 
 struct Cluster {
     api: ApiServer,
@@ -149,8 +50,10 @@ async fn a_cluster_in_which_all_is_well_is_told_so_thing_by_thing() {
             "the mesh's trust domain is example.org",
             "the injection template spire mounts csi.spiffe.io in initContainers, where this Istio \
              puts sidecars",
+            "the injection template spire-gateway mounts csi.spiffe.io for gateways",
             "the webhook vclusterspiffeid.kb.io is served",
             "ClusterSPIFFEID web gives 3 pods 2 entries",
+            "1 pods mount csi.spiffe.io and are selected by a ClusterSPIFFEID",
         ]
     );
     assert!(found.iter().all(|finding| finding.level == Level::Well), "{found:?}");
@@ -271,6 +174,49 @@ const OF_THE_CLUSTER: &[Row] = &[
         "get configmap istio-sidecar-injector -n istio-system",
     ),
     (
+        INJECTOR,
+        |o| {
+            set_text(
+                o,
+                "config",
+                &TEMPLATE
+                    .replace("containers: []\n      volumes", "initContainers:\n      volumes"),
+            )
+        },
+        "spire-gateway changes initContainers, and gateways have their proxy in containers",
+        "charts/istio/native-sidecar.yaml",
+    ),
+    (
+        INJECTOR,
+        |o| {
+            set_text(
+                o,
+                "config",
+                &TEMPLATE.replace("[{name: workload-socket, csi", "[{name: other, csi"),
+            )
+        },
+        "spire-gateway mounts csi.spiffe.io, but not at /run/secrets/workload-spiffe-uds",
+        "get configmap istio-sidecar-injector -n istio-system",
+    ),
+    (
+        POD,
+        |o| o["metadata"]["labels"]["app"] = json!("wbe"),
+        "no ClusterSPIFFEID selects web-0 in shop, which mount csi.spiffe.io and are not ready",
+        "get pods -n shop --show-labels",
+    ),
+    (
+        NAMESPACE,
+        |o| o["metadata"]["labels"] = Value::Null,
+        "no ClusterSPIFFEID selects web-0 in shop",
+        "get pods -n shop --show-labels",
+    ),
+    (
+        POD,
+        |o| o["spec"]["volumes"] = Value::Null,
+        "web-0 in shop have the label spiffe.io/spire-managed-identity, and their proxies do not mount",
+        "grep inject.istio.io/templates",
+    ),
+    (
         ISTIOD,
         |o| {
             let variable = json!({"name": "ENABLE_NATIVE_SIDECARS", "value": "false"});
@@ -303,6 +249,53 @@ async fn each_thing_that_is_amiss_is_one_finding_with_the_command_that_leads_on(
 }
 
 #[tokio::test]
+async fn pods_that_need_nothing_are_counted_and_no_problem() {
+    let cluster = well().await;
+    type Change = fn(&mut Value);
+    let rows: [(Change, Option<&str>); 4] = [
+        (
+            |pod| {
+                pod["metadata"]["labels"] = Value::Null;
+                pod["status"]["conditions"][0]["status"] = json!("True");
+            },
+            Some("1 pods mount csi.spiffe.io, are selected by no ClusterSPIFFEID, and are ready"),
+        ),
+        (
+            |pod| {
+                pod["metadata"]["labels"] = Value::Null;
+                pod["spec"]["volumes"] = Value::Null;
+            },
+            Some("1 pods with a proxy do not mount csi.spiffe.io: their identities are istiod's"),
+        ),
+        (
+            |pod| {
+                pod["metadata"]["labels"] = Value::Null;
+                pod["status"]["phase"] = json!("Succeeded");
+            },
+            None,
+        ),
+        (
+            |pod| {
+                pod["metadata"]["labels"] = Value::Null;
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            },
+            None,
+        ),
+    ];
+    for (change, counted) in rows {
+        let was = cluster.api.object(POD).unwrap();
+        cluster.api.change(POD, change);
+        let found = findings(&look(&cluster.client, "istio-system").await.unwrap());
+        assert!(found.iter().all(|finding| finding.level == Level::Well), "{found:?}");
+        let of_pods = found.iter().find(|finding| finding.what.starts_with("1 pods"));
+        let said = of_pods.map(|finding| finding.what.as_str());
+        assert_eq!(said.is_some(), counted.is_some(), "{found:?}");
+        assert!(said.unwrap_or_default().starts_with(counted.unwrap_or_default()), "{found:?}");
+        cluster.api.put(was);
+    }
+}
+
+#[tokio::test]
 async fn what_the_caller_may_not_read_is_told_with_the_right_to_ask_for_and_hides_nothing_else() {
     let cluster = well().await;
     cluster.api.change(SERVER, |server| server["status"] = json!({}));
@@ -316,6 +309,7 @@ async fn what_the_caller_may_not_read_is_told_with_the_right_to_ask_for_and_hide
             "kubectl auth can-i list endpointslices.discovery.k8s.io -n spire",
         ),
         ("/apis/spire.spiffe.io", "kubectl auth can-i list clusterspiffeids.spire.spiffe.io"),
+        ("/api/v1/pods", "kubectl auth can-i list pods"),
     ] {
         cluster.api.set_mood_below(path, Mood::Fails(403));
         let amiss = cluster.amiss().await;

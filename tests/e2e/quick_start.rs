@@ -6,7 +6,7 @@ use crate::{
     guide::Reader,
     mesh,
 };
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// What the quick start calls its images, and what they are called here.
@@ -204,14 +204,28 @@ fn a_pod_that_is_made_without_a_server_waits_for_it_and_then_has_its_identity() 
     let refused = fetch(&cluster).expect_err("nobody has registered it");
     assert!(refused.text.contains("no identity issued"), "{}", refused.text);
 
+    reached_at(&cluster);
     cluster.kubectl(&[&scale[..], &["--replicas=1"]].concat());
     cluster.rolled_out("spire", "deployment/spire-server");
     let back = Instant::now();
     within(Duration::from_secs(30), "the pod's identity", || {
         fetch(&cluster).ok().filter(|id| id == CLIENT_ID)
     });
+    tell("after the server is ready, the pod has its identity", back);
+    let served = UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let reached: f64 = cluster.shell("cat $RUN/reached").trim().parse().unwrap();
     let what = "a pod that was made without a server has its identity after the server's return by";
-    figures::judge(what, back.elapsed().as_secs_f64(), WITHIN_SECS_OF_RETURN);
+    figures::judge(what, served - reached, WITHIN_SECS_OF_RETURN);
+}
+
+/// Writes down, in seconds of the epoch, when the server's address first leads to it. That is up to a second
+/// after the server is ready: kube-proxy writes its rules once a second at most.
+fn reached_at(cluster: &Cluster) {
+    cluster.shell(
+        "ip=$(kubectl get service -n spire spire-server -o jsonpath='{.spec.clusterIP}')
+        (until timeout 0.1 bash -c \"</dev/tcp/$ip/8081\"; do sleep 0.05; done
+        echo $EPOCHREALTIME >$RUN/reached) >/dev/null 2>&1 </dev/null &",
+    );
 }
 
 /// A pod like any other, which the guide's ClusterSPIFFEID selects.

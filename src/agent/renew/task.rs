@@ -23,7 +23,10 @@ use crate::{
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 /// What the signing of SVIDs is made of.
 pub struct RenewalParts {
@@ -67,6 +70,9 @@ struct Finished {
 const BATCH: BatchSize = BatchSize { awaited: 64, renewals: 256 };
 /// Keys of one batch are made while another is signed; more would only queue at the server.
 const AT_ONCE: usize = 4;
+/// How many SVIDs are given out before the acknowledgements of the last are read: a stream that is written
+/// to and read again soon is still in the processor's caches.
+const AT_A_TIME: usize = 16;
 /// How long a jump of the wall clock can go unnoticed: timers do not see it.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 
@@ -112,7 +118,7 @@ impl Renewal {
         let wake = connection.and_then(|_| self.next_start());
         tokio::select! {
             biased;
-            Some(finished) = self.in_flight.next() => self.finish(finished),
+            Some(finished) = self.in_flight.next() => self.finish(finished).await,
             Ok(connection) = self.connection.changed() => {
                 if connection.is_some() {
                     self.svids.retry_failed();
@@ -151,10 +157,10 @@ impl Renewal {
         Some(due.min(Instant::now() + CLOCK_CHECK))
     }
 
-    fn finish(&mut self, finished: Finished) {
+    async fn finish(&mut self, finished: Finished) {
         let Finished { entries, shown, answer } = finished;
         match answer {
-            Ok(answered) => self.take_over(answered),
+            Ok(answered) => self.take_over(answered).await,
             Err(error) => {
                 self.metrics.batch_answered(Outcome::code(error.code()));
                 self.metrics.signed(0, entries.len());
@@ -170,11 +176,16 @@ impl Renewal {
         }
     }
 
-    fn take_over(&mut self, answered: Answered) {
+    async fn take_over(&mut self, answered: Answered) {
         self.metrics.batch_answered(Outcome::OK);
         let Answered { signed, failed } = answered;
         let asked = signed.len() + failed.len();
-        let rejected = self.svids.install(signed);
+        let mut rejected = Vec::new();
+        let mut signed = signed.into_iter();
+        while signed.len() > 0 {
+            rejected.extend(self.svids.install(signed.by_ref().take(AT_A_TIME).collect()));
+            yield_now().await;
+        }
         for (id, reason) in &rejected {
             tracing::debug!(entry = %id, %reason, "SVID not used");
         }
